@@ -1,0 +1,164 @@
+"""Checks of arguments: each raises an error that names the parameter, its allowed range and what it got."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+#: Two numbers that should be equal after rounding (sums to one, symmetry) may differ by this much.
+ROUNDING = 1e-9
+
+
+def integer(name: str, value: Any, *, minimum: int) -> int:
+    """Return `value` as an int of at least `minimum`; booleans and floats are refused."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Integral):
+        raise TypeError(f"{name} must be an integer >= {minimum}, got {value!r}")
+    if value < minimum:
+        raise ValueError(f"{name} must be an integer >= {minimum}, got {value}")
+    return int(value)
+
+
+def number(
+    name: str,
+    value: Any,
+    *,
+    minimum: float = -np.inf,
+    maximum: float = np.inf,
+    open_minimum: bool = False,
+    open_maximum: bool = False,
+) -> float:
+    """Return `value` as a finite float inside the stated interval."""
+    left, right = "(" if open_minimum else "[", ")" if open_maximum else "]"
+    allowed = f"{left}{minimum:g}, {maximum:g}{right}"
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
+        raise TypeError(f"{name} must be a number in {allowed}, got {value!r}")
+    result = float(value)
+    below = result <= minimum if open_minimum else result < minimum
+    above = result >= maximum if open_maximum else result > maximum
+    if not np.isfinite(result) or below or above:
+        raise ValueError(f"{name} must lie in {allowed}, got {result:g}")
+    return result
+
+
+def probability(name: str, value: Any) -> float:
+    """Return `value` as a float in [0, 1]."""
+    return number(name, value, minimum=0.0, maximum=1.0)
+
+
+def real_array(name: str, value: Any, shape: tuple[int | None, ...] | None = None) -> Array:
+    """Return `value` as a finite float array; `None` in `shape` stands for any length of at least one."""
+    array = np.asarray(value)
+    if array.dtype == np.bool_ or not (
+        np.issubdtype(array.dtype, np.floating) or np.issubdtype(array.dtype, np.integer)
+    ):
+        raise TypeError(f"{name} must be an array of real numbers, got dtype {array.dtype}")
+    if shape is not None:
+        fits = array.ndim == len(shape) and all(
+            have >= 1 if want is None else have == want for have, want in zip(array.shape, shape, strict=True)
+        )
+        if not fits:
+            wanted = "(" + ", ".join("any" if s is None else str(s) for s in shape) + ")"
+            raise ValueError(f"{name} must have shape {wanted}, got {array.shape}")
+    array = array.astype(np.float64)
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name} must hold finite numbers, got {array[~np.isfinite(array)].flat[0]}")
+    return array
+
+
+def integer_array(name: str, value: Any, *, minimum: int) -> NDArray[np.int64]:
+    """Return `value` as an int64 array whose entries are all at least `minimum`."""
+    array = np.asarray(value)
+    if not np.issubdtype(array.dtype, np.integer):
+        raise TypeError(f"{name} must hold integers >= {minimum}, got dtype {array.dtype}")
+    if array.size and array.min() < minimum:
+        raise ValueError(f"{name} must hold integers >= {minimum}, got {array.min()}")
+    return array.astype(np.int64)
+
+
+def probability_vector(name: str, value: Any, *, batch: bool = False) -> Array:
+    """Return `value` as probabilities whose last axis sums to one, shape (K,) or, with `batch`, (..., K)."""
+    p = real_array(name, value, None if batch else (None,))
+    if p.ndim < 1 or p.size == 0:
+        raise ValueError(f"{name} must have at least one entry on its last axis, got shape {p.shape}")
+    if p.min() < 0 or p.max() > 1 + ROUNDING:
+        worst = p.min() if p.min() < 0 else p.max()
+        raise ValueError(f"{name} must hold probabilities in [0, 1], got {worst:g}")
+    total = p.sum(axis=-1)
+    if np.abs(total - 1).max() > ROUNDING:
+        raise ValueError(
+            f"{name} must sum to 1 over its last axis, got {total.flat[np.abs(total - 1).argmax()]:g}"
+        )
+    return p
+
+
+def covariance(name: str, value: Any, *, dim: int | None = None, definite: bool = False) -> Array:
+    """Return `value` as symmetric positive semidefinite matrices of shape (..., d, d).
+
+    With `definite`, singular matrices are refused too.
+    """
+    cov = real_array(name, value)
+    if cov.ndim < 2 or cov.shape[-1] != cov.shape[-2] or cov.shape[-1] == 0:
+        raise ValueError(f"{name} must have shape (..., d, d), got {cov.shape}")
+    if dim is not None and cov.shape[-1] != dim:
+        raise ValueError(f"{name} must have shape (..., {dim}, {dim}), got {cov.shape}")
+    size = np.abs(cov).max(axis=(-2, -1))
+    asymmetry = np.abs(cov - np.swapaxes(cov, -1, -2)).max(axis=(-2, -1))
+    if (asymmetry > ROUNDING * size).any():
+        raise ValueError(f"{name} must be symmetric, got an asymmetry of {asymmetry.max():g}")
+    lowest = np.linalg.eigvalsh(cov)[..., 0]
+    if (lowest < -ROUNDING * size).any():
+        raise ValueError(f"{name} must be positive semidefinite, got an eigenvalue {lowest.min():g}")
+    if definite and (lowest <= 4 * cov.shape[-1] * np.finfo(float).eps * size).any():
+        raise ValueError(f"{name} must be positive definite, got a smallest eigenvalue {lowest.min():g}")
+    symmetric: Array = 0.5 * (cov + np.swapaxes(cov, -1, -2))
+    return symmetric
+
+
+def choice(name: str, value: Any, allowed: tuple[str, ...]) -> str:
+    """Return `value` if it is one of the words in `allowed`."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")
+    if value not in allowed:
+        raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")
+    return value
+
+
+def function(name: str, value: Any) -> Callable[..., Any]:
+    """Return `value` if it can be called."""
+    if not callable(value):
+        raise TypeError(f"{name} must be a function, got {value!r}")
+    return value  # type: ignore[no-any-return]  # callable() does not narrow Any
+
+
+def instance(name: str, value: Any, kind: type) -> Any:
+    """Return `value` if it is an instance of `kind`."""
+    if not isinstance(value, kind):
+        raise TypeError(f"{name} must be a {kind.__name__}, got {value!r}")
+    return value
+
+
+def generator(rng: Any) -> np.random.Generator:
+    """Return a Generator from a seed (a non-negative integer), a SeedSequence or a Generator."""
+    if isinstance(rng, np.random.Generator):
+        return rng
+    return np.random.default_rng(seed_sequence(rng))
+
+
+def seed_sequence(rng: Any) -> np.random.SeedSequence:
+    """Return the SeedSequence behind a seed; a Generator gives the next child of its own sequence."""
+    if isinstance(rng, np.random.SeedSequence):
+        return rng
+    if isinstance(rng, np.random.Generator):
+        child: np.random.SeedSequence = rng.bit_generator.seed_seq.spawn(1)[0]  # type: ignore[attr-defined]
+        return child
+    if isinstance(rng, (bool, np.bool_)) or not isinstance(rng, Integral):
+        raise TypeError(f"rng must be a non-negative integer seed or a numpy Generator, got {rng!r}")
+    if rng < 0:
+        raise ValueError(f"rng must be a non-negative integer seed or a numpy Generator, got {rng}")
+    return np.random.SeedSequence(int(rng))

@@ -1,0 +1,233 @@
+"""Verdicts: a simulated mean held against a bound, with a stated chance of a false alarm.
+
+A check passes if the simulated mean lies on the right side of the bound, up to a tolerance of z standard errors. The
+factor z is the normal quantile of the false-alarm rate, moved outwards for skewed runs by the first Cornish-Fisher
+term (Johnson 1978). The rate is therefore asymptotic in the number of runs; `FALSE_ALARM` leaves a factor of a
+thousand between one check and the promise made for the whole book, one false alarm in a million.
+
+Every verdict also says what it could have seen: `detectable` is the violation that would be found with
+probability `POWER`. A check that could not fail says nothing.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.special import ndtri
+
+from coevo import _validation as check
+
+__all__ = ["FALSE_ALARM", "POWER", "Verdict", "Verdicts", "check_equal", "check_lower", "check_upper"]
+
+#: Chance that one check fails although the claim holds. A thousand checks stay below one in a million.
+FALSE_ALARM = 1e-9
+
+#: Chance that a violation of size `detectable` is found.
+POWER = 0.999
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One claim held against a simulation.
+
+    Attributes
+    ----------
+    quantity : str, what was measured
+    simulated : float, mean over the runs
+    standard_error : float, of that mean
+    relation : ">=", "<=" or "==", what the claim says of the simulated mean and the bound
+    bound : float, what the theory says
+    margin : float, distance from the bound in standard errors, positive on the allowed side; for "==" minus the
+        distance
+    tolerance : float, standard errors that the margin may fall below zero
+    false_alarm : float, chance that the check fails although the claim holds
+    detectable : float, size of a violation, in the units of the quantity, found with probability `POWER`
+    passed : bool
+    """
+
+    quantity: str
+    simulated: float
+    standard_error: float
+    relation: str
+    bound: float
+    margin: float
+    tolerance: float
+    false_alarm: float
+    detectable: float
+    passed: bool
+
+    @property
+    def word(self) -> str:
+        """The verdict in a word: holds, attained, equal or VIOLATED."""
+        if not self.passed:
+            return "VIOLATED"
+        if self.relation == "==":
+            return "equal"
+        return "attained" if abs(self.margin) <= self.tolerance else "holds"
+
+
+def check_lower(quantity: str, simulated: Any, standard_error: Any, bound: Any, **options: Any) -> Verdict:
+    """Check the claim that a mean is at least `bound`. See `check_equal` for the arguments."""
+    return _verdict(quantity, simulated, standard_error, bound, ">=", **options)
+
+
+def check_upper(quantity: str, simulated: Any, standard_error: Any, bound: Any, **options: Any) -> Verdict:
+    """Check the claim that a mean is at most `bound`. See `check_equal` for the arguments."""
+    return _verdict(quantity, simulated, standard_error, bound, "<=", **options)
+
+
+def check_equal(quantity: str, simulated: Any, standard_error: Any, bound: Any, **options: Any) -> Verdict:
+    """Check the claim that a mean equals `bound`.
+
+    Parameters
+    ----------
+    quantity : str, what was measured
+    simulated : float, mean over independent runs
+    standard_error : float >= 0, of that mean; 0 asks for exactness up to rounding
+    bound : float, what the theory says
+    runs : int >= 2, optional, number of runs; needed with `skewness`
+    skewness : float, optional, skewness of a single run (0 unless given)
+    false_alarm : float in (0, 0.5), optional, `FALSE_ALARM` unless given
+
+    Returns
+    -------
+    Verdict
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument, what it may be, and what it was.
+    """
+    return _verdict(quantity, simulated, standard_error, bound, "==", **options)
+
+
+def _verdict(
+    quantity: str,
+    simulated: Any,
+    standard_error: Any,
+    bound: Any,
+    relation: str,
+    *,
+    runs: int | None = None,
+    skewness: Any = 0.0,
+    false_alarm: float = FALSE_ALARM,
+) -> Verdict:
+    simulated = check.number("simulated", simulated)
+    standard_error = check.number("standard_error", standard_error, minimum=0.0)
+    bound = check.number("bound", bound)
+    skewness = check.number("skewness", skewness)
+    false_alarm = check.number(
+        "false_alarm", false_alarm, minimum=0.0, maximum=0.5, open_minimum=True, open_maximum=True
+    )
+    if runs is not None:
+        runs = check.integer("runs", runs, minimum=2)
+    elif skewness != 0.0:
+        raise ValueError(f"runs must be given with skewness, an integer >= 2, got {runs}")
+    sides = 2 if relation == "==" else 1
+    z = -float(ndtri(false_alarm / sides))
+    # Skewed runs make one tail of the mean longer. Widening both sides keeps the rate whichever it is.
+    tolerance = z + abs(skewness) / np.sqrt(runs or 1) * (z**2 - 1) / 6
+    # Rounding is no violation: a deterministic quantity has no standard error.
+    unit = max(standard_error, 1e-12 * max(abs(simulated), abs(bound)), np.finfo(float).tiny)
+    sign = -1.0 if relation == "<=" else 1.0
+    distance = sign * (simulated - bound) / unit
+    margin = -abs(distance) if relation == "==" else distance
+    detectable = (tolerance + float(ndtri(POWER))) * unit
+    return Verdict(
+        quantity,
+        simulated,
+        standard_error,
+        relation,
+        bound,
+        float(margin),
+        float(tolerance),
+        false_alarm,
+        float(detectable),
+        bool(margin >= -tolerance),
+    )
+
+
+class Verdicts:
+    """A table of verdicts, for a chapter or a test.
+
+    Parameters
+    ----------
+    verdicts : verdicts, in the order of the rows
+
+    Raises
+    ------
+    TypeError
+        If something else than a Verdict is among them.
+    """
+
+    def __init__(self, *verdicts: Verdict) -> None:
+        self.rows: tuple[Verdict, ...] = tuple(check.instance("verdicts", v, Verdict) for v in verdicts)
+
+    def __iter__(self) -> Iterator[Verdict]:
+        return iter(self.rows)
+
+    @property
+    def passed(self) -> bool:
+        """Whether every claim held."""
+        return all(row.passed for row in self.rows)
+
+    @property
+    def false_alarm(self) -> float:
+        """Upper bound on the chance that any of the checks fails although all claims hold."""
+        return float(sum(row.false_alarm for row in self.rows))
+
+    def require(self) -> Verdicts:
+        """Return the table if every claim held; raise AssertionError with the failed rows otherwise."""
+        failed = [row for row in self.rows if not row.passed]
+        if failed:
+            raise AssertionError(f"{len(failed)} of {len(self.rows)} claims violated\n{_text(failed)}")
+        return self
+
+    def __repr__(self) -> str:
+        return _text(self.rows)
+
+    def _repr_html_(self) -> str:
+        head = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in _HEADER)
+        body = "".join(
+            f'<tr class="{"holds" if row.passed else "violated"}">'
+            + "".join(f"<td>{html.escape(cell)}</td>" for cell in _cells(row))
+            + "</tr>"
+            for row in self.rows
+        )
+        note = (
+            f"Chance of a false alarm in this table: at most {self.false_alarm:.0e}. "
+            f"“Detectable” is the violation found with probability {POWER:g}."
+        )
+        return (
+            f'<table class="coevo-verdicts"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+            f'<p class="coevo-note">{note}</p>'
+        )
+
+
+_HEADER = ("quantity", "simulated ± se", "", "theory", "margin (se)", "detectable", "verdict")
+
+
+def _cells(row: Verdict) -> tuple[str, ...]:
+    margin = "exact" if row.standard_error == 0.0 and row.passed else f"{row.margin:+.1f}"
+    return (
+        row.quantity,
+        f"{row.simulated:.4g} ± {row.standard_error:.1g}",
+        {">=": "≥", "<=": "≤", "==": "="}[row.relation],
+        f"{row.bound:.4g}",
+        margin,
+        f"{row.detectable:.1g}",
+        row.word,
+    )
+
+
+def _text(rows: Iterable[Verdict]) -> str:
+    """Lay the rows out in columns of equal width."""
+    table = [_HEADER, *(_cells(row) for row in rows)]
+    widths = [max(len(line[column]) for line in table) for column in range(len(_HEADER))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in table
+    )

@@ -1,0 +1,198 @@
+"""Covariances that shrink for ever: triangular factors with one log-scale per direction, and exact refits.
+
+A covariance is kept as Sigma = U diag(e^{2s}) U^T with U unit lower triangular (`unit`) and s one log-scale per
+direction (`log_scale`). Under repeated refits each direction collapses at its own exponential rate, so the
+condition number of Sigma grows without limit; in this form it is only the numbers s that drift apart. A lost
+direction (a singular covariance) has s = -inf, and its column of U carries no meaning.
+
+A refit needs no images. Given n draws from N(mu, Sigma) with factor L, the sample mean is mu + L z / sqrt(n) and the
+unbiased sample covariance is L A A^T L^T / (n - 1), with z standard normal and A an independent Bartlett factor
+of a Wishart matrix with n - 1 degrees of freedom. The cost does not depend on n, and nothing is approximated.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from coevo._validation import Array
+
+__all__ = ["Refit", "factorise", "multiply", "refit", "refit_pooled"]
+
+Counts = NDArray[np.int64]
+
+#: A pivot below this fraction of its own variance counts as rounding: the direction is lost.
+PIVOT = 1e-14
+
+
+class Refit(NamedTuple):
+    """Result of a refit: `shift` of the mean (..., d), new `unit` (..., d, d) and `log_scale` (..., d)."""
+
+    shift: Array
+    unit: Array
+    log_scale: Array
+
+
+def factorise(cov: Array) -> tuple[Array, Array]:
+    """Return (unit, log_scale) of positive semidefinite matrices `cov` of shape (..., d, d).
+
+    The outer-product form of L D L^T; a pivot that is zero up to rounding (`PIVOT`) is a lost direction.
+    """
+    rest = cov.astype(np.float64)
+    dim = rest.shape[-1]
+    diagonal = np.einsum("...kk->...k", cov)
+    unit = np.zeros_like(rest)
+    unit[..., np.arange(dim), np.arange(dim)] = 1.0
+    log_scale = np.full(diagonal.shape, -np.inf)
+    for k in range(dim):
+        kept = rest[..., k, k] > PIVOT * diagonal[..., k]
+        pivot = np.where(kept, rest[..., k, k], 1.0)
+        log_scale[..., k] = np.where(kept, 0.5 * np.log(pivot), -np.inf)
+        column = np.where(kept[..., None], rest[..., k + 1 :, k] / pivot[..., None], 0.0)
+        unit[..., k + 1 :, k] = column
+        rest[..., k + 1 :, k + 1 :] -= pivot[..., None, None] * column[..., :, None] * column[..., None, :]
+    return unit, log_scale
+
+
+def multiply(unit: Array, log_scale: Array, z: Array) -> Array:
+    """Return L z for L = U diag(e^s): arrays (..., d, d), (..., d), (..., d) give (..., d)."""
+    product: Array = (unit * (np.exp(log_scale) * z)[..., None, :]).sum(axis=-1)
+    return product
+
+
+def _bartlett(kept: NDArray[np.bool_], dof: Counts, rng: np.random.Generator) -> tuple[Array, Array]:
+    """Draw Bartlett factors A on the kept directions: log-diagonals (..., d) and A diag(A)^{-1} (..., d, d).
+
+    The j-th kept direction (from 0) has A_kk = chi with dof - j degrees of freedom; without any left it is
+    lost and its log-diagonal is -inf.
+    """
+    dim = kept.shape[-1]
+    left = np.where(kept, dof[..., None] - (np.cumsum(kept, axis=-1) - 1), 0)
+    chi_squared = 2.0 * rng.standard_gamma(0.5 * np.maximum(left, 1))
+    log_diagonal = np.where(left >= 1, 0.5 * np.log(chi_squared), -np.inf)
+    factor = np.zeros((*kept.shape, dim))
+    factor[..., np.arange(dim), np.arange(dim)] = 1.0
+    if dim > 1:
+        rows, columns = np.tril_indices(dim, -1)
+        below = rng.standard_normal((*kept.shape[:-1], rows.size))
+        use = kept[..., rows] & (left[..., columns] >= 1)
+        factor[..., rows, columns] = np.where(use, below / np.sqrt(chi_squared[..., columns]), 0.0)
+    return log_diagonal, factor
+
+
+def _conjugate(factor: Array, log_scale: Array) -> Array:
+    """Return diag(e^s) F diag(e^{-s}) for unit lower triangular F: entries e^{s_k - s_l} F_kl, 0 where s is -inf."""
+    finite = np.isfinite(log_scale)
+    s = np.where(finite, log_scale, 0.0)
+    # Entries that do not count, above the diagonal or at a lost direction, could overflow for nothing.
+    counts = np.tril(finite[..., :, None] & finite[..., None, :], -1)
+    difference = np.where(counts, s[..., :, None] - s[..., None, :], 0.0)
+    scaled: Array = np.exp(difference) * factor
+    return scaled
+
+
+def refit(unit: Array, log_scale: Array, n: Counts, rng: np.random.Generator) -> Refit:
+    """Refit Gaussians to n of their own images each: the image update (Gao & Li 2025, eqs. 2.5-2.7).
+
+    Parameters
+    ----------
+    unit, log_scale : arrays (..., d, d) and (..., d)
+    n : int array (...), images of each; with n < 2 a Gaussian stays as it was
+    rng : numpy Generator; the number of draws does not depend on n
+
+    Returns
+    -------
+    Refit
+    """
+    dof = np.maximum(n - 1, 1)
+    z = rng.standard_normal(log_scale.shape)
+    log_diagonal, factor = _bartlett(np.isfinite(log_scale), dof, rng)
+    again = (n >= 2)[..., None]
+    shift = np.where(again, multiply(unit, log_scale, z) / np.sqrt(np.maximum(n, 1))[..., None], 0.0)
+    # -inf + finite stays -inf: a lost direction stays lost.
+    new_scale = np.where(again, log_scale + log_diagonal - 0.5 * np.log(dof)[..., None], log_scale)
+    if log_scale.shape[-1] == 1:
+        return Refit(shift, unit, new_scale)
+    new_unit = np.where(again[..., None], unit @ _conjugate(factor, log_scale), unit)
+    return Refit(shift, new_unit, new_scale)
+
+
+def refit_pooled(
+    unit: Array,
+    log_scale: Array,
+    n: Counts,
+    user_offset: Array,
+    user_unit: Array,
+    user_log_scale: Array,
+    m: Counts,
+    rng: np.random.Generator,
+) -> Refit:
+    """Refit Gaussians to n of their own images pooled with m user images (Gao & Li 2025, eqs. 6.8-6.10).
+
+    The pooled scatter (n-1) S_x + (m-1) S_y + (nm/s)(xbar - ybar)(xbar - ybar)^T is a sum of outer products; its
+    factor comes from the columns by modified Gram-Schmidt, so no covariance is ever squared. Standard deviations below
+    1e-14 of the largest in their coordinate count as lost, and so limit what a singular user law can show.
+
+    Parameters
+    ----------
+    unit, log_scale : arrays (..., d, d) and (..., d), the image models
+    n : int array (...), own images of each
+    user_offset : array (..., d), user mean minus image mean
+    user_unit, user_log_scale : arrays (..., d, d) and (..., d), factors of the user covariances
+    m : int array (...), user images of each; with n + m < 2 a Gaussian stays as it was
+    rng : numpy Generator
+
+    Returns
+    -------
+    Refit
+    """
+    total = n + m
+    own_mean = multiply(unit, log_scale, rng.standard_normal(log_scale.shape))
+    own_mean /= np.sqrt(np.maximum(n, 1))[..., None]
+    own = _scatter_columns(unit, log_scale, n, rng)
+    user_mean = multiply(user_unit, user_log_scale, rng.standard_normal(log_scale.shape))
+    user_mean = user_offset + user_mean / np.sqrt(np.maximum(m, 1))[..., None]
+    user = _scatter_columns(user_unit, user_log_scale, m, rng)
+    weight = np.sqrt(n * m / np.maximum(total, 1))
+    between = weight[..., None] * (own_mean - user_mean)
+    columns = np.concatenate([own, user, between[..., :, None]], axis=-1)
+    columns /= np.sqrt(np.maximum(total - 1, 1))[..., None, None]
+    pooled_unit, pooled_scale = _triangularise(columns)
+    shift = (n[..., None] * own_mean + m[..., None] * user_mean) / np.maximum(total, 1)[..., None]
+    again = (total >= 2)[..., None]
+    return Refit(
+        np.where(again, shift, 0.0),
+        np.where(again[..., None], pooled_unit, unit),
+        np.where(again, pooled_scale, log_scale),
+    )
+
+
+def _scatter_columns(unit: Array, log_scale: Array, n: Counts, rng: np.random.Generator) -> Array:
+    """Return L A (..., d, d), whose outer product is the scatter (n - 1) S of n images; zero for n < 2."""
+    log_diagonal, factor = _bartlett(np.isfinite(log_scale), np.maximum(n - 1, 1), rng)
+    bartlett = factor * np.exp(log_diagonal)[..., None, :]
+    columns = (unit * np.exp(log_scale)[..., None, :]) @ bartlett
+    scatter: Array = np.where((n >= 2)[..., None, None], columns, 0.0)
+    return scatter
+
+
+def _triangularise(columns: Array) -> tuple[Array, Array]:
+    """Return (unit, log_scale) of C C^T for `columns` C (..., d, c), by modified Gram-Schmidt on the rows of C."""
+    rows = columns.copy()
+    dim = rows.shape[-2]
+    size = np.linalg.norm(rows, axis=-1)
+    unit = np.zeros((*rows.shape[:-1], dim))
+    unit[..., np.arange(dim), np.arange(dim)] = 1.0
+    log_scale = np.full(rows.shape[:-1], -np.inf)
+    for k in range(dim):
+        length = np.linalg.norm(rows[..., k, :], axis=-1)
+        kept = length > PIVOT * size[..., k]
+        length = np.where(kept, length, 1.0)
+        log_scale[..., k] = np.where(kept, np.log(length), -np.inf)
+        direction = np.where(kept[..., None], rows[..., k, :] / length[..., None], 0.0)
+        product = (rows[..., k + 1 :, :] * direction[..., None, :]).sum(axis=-1)
+        rows[..., k + 1 :, :] -= product[..., None] * direction[..., None, :]
+        unit[..., k + 1 :, k] = product / length[..., None]
+    return unit, log_scale

@@ -1,0 +1,106 @@
+"""Verdicts: rates, power, and the ways a check can be misused."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from coevo.evidence import FALSE_ALARM, POWER, Verdicts, check_equal, check_lower, check_upper
+
+CHECKS = (check_lower, check_upper, check_equal)
+
+
+def violation_rate(check, shift, *, false_alarm, skewed=False, experiments=4000, runs=400):
+    """Fraction of experiments in which a mean `shift` above or below the bound is called a violation."""
+    rng = np.random.default_rng(5)
+    values = rng.exponential(size=(experiments, runs)) if skewed else 1 + rng.standard_normal((experiments, runs))
+    mean, se = values.mean(axis=1), values.std(axis=1, ddof=1) / np.sqrt(runs)
+    skewness = stats.skew(values, axis=1) if skewed else np.zeros(experiments)
+    verdicts = [
+        check("x", m, s, 1.0 + shift, runs=runs, skewness=g, false_alarm=false_alarm)
+        for m, s, g in zip(mean, se, skewness, strict=True)
+    ]
+    return np.mean([not v.passed for v in verdicts])
+
+
+@pytest.mark.parametrize("check", CHECKS)
+@pytest.mark.parametrize("skewed", [False, True])
+def test_false_alarm_rate_is_kept(check, skewed):
+    rate = 0.02
+    # 6 standard errors of a binomial proportion over 4000 experiments
+    assert violation_rate(check, 0.0, false_alarm=rate, skewed=skewed) < rate + 6 * np.sqrt(rate / 4000)
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_a_detectable_violation_is_detected(check):
+    sign = 1.0 if check is check_lower else -1.0
+    size = check("x", 1.0, 1 / np.sqrt(400), 1.0, false_alarm=0.01).detectable
+    assert violation_rate(check, sign * 1.05 * size, false_alarm=0.01) > POWER - 6 * np.sqrt(1e-3 / 4000)
+
+
+def test_a_violation_far_below_detectable_is_missed():
+    """The negative control of `detectable`: a tenth of it passes nearly always."""
+    size = check_lower("x", 1.0, 0.05, 1.0, false_alarm=0.01).detectable
+    assert violation_rate(check_lower, 0.1 * size, false_alarm=0.01) < 0.05
+
+
+def test_words_and_margins():
+    above = check_lower("x", 2.0, 0.1, 1.0)
+    assert (above.word, above.passed) == ("holds", True)
+    assert above.margin == pytest.approx(10)
+    below = check_lower("x", 0.0, 0.1, 1.0)
+    assert (below.word, below.passed) == ("VIOLATED", False)
+    assert check_upper("x", 0.0, 0.1, 1.0).word == "holds"
+    assert check_upper("x", 2.0, 0.1, 1.0).word == "VIOLATED"
+    assert check_lower("x", 1.05, 0.1, 1.0).word == "attained"
+    assert check_equal("x", 1.05, 0.1, 1.0).word == "equal"
+    assert check_equal("x", 2.0, 0.1, 1.0).margin == pytest.approx(-10)
+
+
+def test_exact_quantities_allow_rounding_and_nothing_more():
+    assert check_equal("x", 0.1 + 0.2, 0.0, 0.3).passed
+    assert not check_equal("x", 0.3 + 1e-9, 0.0, 0.3).passed
+    assert check_equal("x", 0.0, 0.0, 0.0).passed
+
+
+def test_two_sided_and_skewed_checks_are_wider():
+    one, two = check_lower("x", 1, 1, 1), check_equal("x", 1, 1, 1)
+    assert one.tolerance == pytest.approx(stats.norm.isf(FALSE_ALARM))
+    assert two.tolerance == pytest.approx(stats.norm.isf(FALSE_ALARM / 2))
+    assert check_lower("x", 1, 1, 1, runs=100, skewness=-3.0).tolerance > one.tolerance
+
+
+def test_table_requires_reports_and_sums():
+    good = Verdicts(check_lower("first <quantity>", 2.0, 0.1, 1.0), check_equal("second", 1.0, 0.0, 1.0))
+    assert good.require() is good
+    assert good.passed
+    assert len(list(good)) == 2
+    assert good.false_alarm == pytest.approx(2 * FALSE_ALARM)
+    assert "first <quantity>" in repr(good)
+    assert "first &lt;quantity&gt;" in good._repr_html_()
+    bad = Verdicts(*good, check_upper("third", 2.0, 0.1, 1.0))
+    with pytest.raises(AssertionError, match=r"1 of 3 claims violated\n.*\nthird .*VIOLATED"):
+        bad.require()
+    assert '<tr class="violated">' in bad._repr_html_()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "message"),
+    [
+        (("x", np.nan, 1.0, 1.0), {}, r"simulated must lie in .* got nan"),
+        (("x", "1", 1.0, 1.0), {}, r"simulated must be a number .* got '1'"),
+        (("x", 1.0, -1.0, 1.0), {}, r"standard_error must lie in \[0, inf\], got -1"),
+        (("x", 1.0, 1.0, np.inf), {}, r"bound must lie in .* got inf"),
+        (("x", 1.0, 1.0, 1.0), {"false_alarm": 0.5}, r"false_alarm must lie in \(0, 0.5\), got 0.5"),
+        (("x", 1.0, 1.0, 1.0), {"runs": 1}, r"runs must be an integer >= 2, got 1"),
+        (("x", 1.0, 1.0, 1.0), {"skewness": 2.0}, r"runs must be given with skewness, .* got None"),
+    ],
+)
+@pytest.mark.parametrize("check", CHECKS)
+def test_bad_input(check, arguments, options, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        check(*arguments, **options)
+
+
+def test_table_refuses_other_things():
+    with pytest.raises(TypeError, match="verdicts must be a Verdict, got 3"):
+        Verdicts(3)
