@@ -1,0 +1,522 @@
+"""Interactive figures: sliders that move a simulation, its bounds and its exact laws.
+
+An `Explorer` computes its curves on a grid of settings. A page without a kernel draws them in the browser from
+a Vega-Lite chart that holds the whole grid; in a live notebook the same sliders run fresh simulations.
+"""
+
+from __future__ import annotations
+
+import html
+import inspect
+import itertools
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib.util import find_spec
+from typing import Any, TypeAlias
+
+import numpy as np
+from IPython.core.getipython import get_ipython
+
+from coevo import _validation as check
+from coevo import plots
+from coevo._validation import Array
+
+__all__ = ["SCREEN", "Control", "Curves", "Explorer", "explore"]
+
+Value: TypeAlias = int | float | str
+Setting: TypeAlias = Mapping[str, Value]
+
+#: The roles of `plots.ROLES` in tones that keep a contrast of 3 to a white and to a dark (#121212) page.
+#: Bounds and letters take the colour of the page's own text.
+SCREEN: dict[plots.Role, str] = {
+    "text": "#2466F2",
+    "image": "#D46918",
+    "bound": "currentColor",
+    "exact": "#C21FA6",
+    "injected": "#22783F",
+    "run": "#8A8A8A",
+}
+
+
+@dataclass(frozen=True)
+class Control:
+    """A slider over a few values of one parameter.
+
+    Attributes
+    ----------
+    name : the parameter, as `compute` calls it
+    label : the parameter in words, then its symbol as the last word: "images per update M"
+    values : the values the slider stops at, in order
+    default : the value it starts at, one of `values`
+    format : how a value is written, such as "," or ".2f" (a format specification of Python)
+    """
+
+    name: str
+    label: str
+    values: tuple[Value, ...]
+    default: Value
+    format: str = ""
+
+    def __post_init__(self) -> None:
+        if not check.instance("name", self.name, str).isidentifier() or self.name == "rng":
+            raise ValueError(f"name must be an argument of compute other than rng, got {self.name!r}")
+        if not check.instance("label", self.label, str).strip():
+            raise ValueError(f"label of {self.name} must say something, got {self.label!r}")
+        check.instance(f"values of {self.name}", self.values, tuple)
+        if not self.values or len(set(self.shown)) < len(self.values):
+            raise ValueError(f"values of {self.name} must look different, at least one, got {self.shown}")
+        if self.default not in self.values:
+            raise ValueError(f"default of {self.name} must be one of {self.values}, got {self.default!r}")
+
+    @property
+    def shown(self) -> list[str]:
+        """The values as they are written beside the slider."""
+        return [format(value, self.format) for value in self.values]
+
+
+@dataclass(frozen=True, eq=False)
+class Curves:
+    """What one setting shows.
+
+    Attributes
+    ----------
+    x : (T,) increasing, the same at every setting of an Explorer
+    mean, standard_error : (T,) of the simulation
+    bounds, exact : label -> (T,), drawn dashed and thin; NaN or infinite where there is none
+    readout : one short line (45 letters fit a phone), such as "half the diversity is gone after 69 updates"
+    """
+
+    x: Array
+    mean: Array
+    standard_error: Array
+    bounds: Mapping[str, Array] = field(default_factory=dict)
+    exact: Mapping[str, Array] = field(default_factory=dict)
+    readout: str = ""
+
+    def __post_init__(self) -> None:
+        x = check.real_array("x", self.x, (None,))
+        if (np.diff(x) <= 0).any():
+            raise ValueError(f"x must increase, got a step of {np.diff(x).min():g}")
+        new: dict[str, Any] = {"x": x}
+        new |= {n: plots.drawable(n, getattr(self, n), x.shape) for n in ("mean", "standard_error")}
+        for kind in ("bounds", "exact"):
+            laws = getattr(self, kind).items()
+            new[kind] = {label: plots.drawable(f"{kind}[{label!r}]", y, x.shape) for label, y in laws}
+        if twice := set(new["bounds"]) & set(new["exact"]):
+            raise ValueError(f"exact must have other labels than bounds, got {min(twice)!r} in both")
+        for name, value in new.items():
+            object.__setattr__(self, name, value)
+
+    @property
+    def at_line(self) -> list[str]:
+        """The laws named at their line: every bound, and exact laws that share their colour."""
+        return [*self.bounds, *(self.exact if len(self.exact) > 1 else ())]
+
+    def role_of(self, label: str) -> plots.Role:
+        """Whether the law called `label` is a bound or exact."""
+        return "bound" if label in self.bounds else "exact"
+
+    @property
+    def laws(self) -> dict[str, Array]:
+        """Bounds, then exact laws: label -> (T,)."""
+        return {**self.bounds, **self.exact}
+
+
+@dataclass(frozen=True, eq=False)
+class Explorer:
+    """An interactive figure, made by `explore`; the last expression of a cell."""
+
+    compute: Callable[..., Curves]
+    controls: tuple[Control, ...]
+    x_label: str
+    y_label: str
+    title: str
+    alt: str
+    log_y: bool
+    role: plots.Role
+    simulated_label: str
+    y_range: tuple[float, float] | None
+
+    def __post_init__(self) -> None:
+        check.function("compute", self.compute)
+        names = [check.instance("controls", control, Control).name for control in self.controls]
+        if not names or len(set(names)) < len(names):
+            raise ValueError(f"controls must have different names, at least one, got {names}")
+        for name in ("x_label", "y_label", "title", "alt", "simulated_label"):
+            if not check.instance(name, getattr(self, name), str).strip():
+                raise ValueError(f"{name} must say something, got {getattr(self, name)!r}")
+        check.choice("role", self.role, tuple(SCREEN))
+        if self.y_range is not None:
+            least = 0.0 if self.log_y else -math.inf
+            low = check.number("y_range[0]", self.y_range[0], minimum=least, open_minimum=True)
+            check.number("y_range[1]", self.y_range[1], minimum=low, open_minimum=True)
+
+    # ---- the grid --------------------------------------------------------------------------------------
+
+    def settings(self) -> Iterator[dict[str, Value]]:
+        """Every setting of the sliders as keyword arguments of `compute`, the last control fastest."""
+        for values in itertools.product(*(control.values for control in self.controls)):
+            yield {control.name: value for control, value in zip(self.controls, values, strict=True)}
+
+    def curves(self, setting: Setting | None = None) -> Curves:
+        """The curves at a setting of the grid, by default where the sliders start.
+
+        Raises
+        ------
+        ValueError
+            If `setting` does not give each control, and nothing else, one of its values.
+        """
+        chosen = {c.name: c.default for c in self.controls} if setting is None else dict(setting)
+        for control in self.controls:
+            value = chosen.pop(control.name, None)
+            if value not in control.values:
+                raise ValueError(f"{control.name} must be one of {control.values}, got {value!r}")
+            chosen[control.name] = value  # back in, in the order of the controls
+        if len(chosen) > len(self.controls):
+            names = [control.name for control in self.controls]
+            raise ValueError(f"setting must give {names} only, got {list(chosen)}")
+        return self._grid[tuple(chosen.values())]
+
+    def _simulate(self, setting: Setting, **seed: int) -> Curves:
+        curves: Curves = check.instance("compute's result", self.compute(**setting, **seed), Curves)
+        return curves
+
+    @cached_property
+    def _grid(self) -> dict[tuple[Value, ...], Curves]:
+        grid = {tuple(setting.values()): self._simulate(setting) for setting in self.settings()}
+        first = next(iter(grid.values()))
+        for values, curves in grid.items():
+            same = np.array_equal(curves.x, first.x) and list(curves.laws) == list(first.laws)
+            if not same or list(curves.bounds) != list(first.bounds):
+                raise ValueError(f"compute must give one x and the same labels everywhere, got others at {values}")
+        return grid
+
+    @cached_property
+    def _window(self) -> tuple[float, float]:
+        """The y axis, one for all settings: the curves move, not the axis."""
+        if self.y_range is not None:
+            return self.y_range
+        y = np.concatenate([v for c in self._grid.values() for v in (c.mean, *c.laws.values())])
+        y = self._height(y)
+        y = y[np.isfinite(y)]
+        if y.size == 0:
+            raise ValueError("compute must give finite values (positive ones on a log axis), got none")
+        room = 0.08 * float(y.max() - y.min()) or 1.0
+        low, high = float(y.min()) - room, float(y.max()) + room
+        return (10.0**low, 10.0**high) if self.log_y else (low, high)
+
+    def _height(self, y: Array) -> Array:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.log10(y) if self.log_y else y
+
+    def _label_places(self, curves: Curves) -> list[tuple[float, float]]:
+        """Where the label of each law of `at_line` ends (x) and has its middle (y).
+
+        A label stands just above or below its own line, where the other lines and labels leave most room.
+        NaN if its line is nowhere in sight. The search runs in units of the axes, 0 to 1.
+        """
+        low, high = self._height(np.array(self._window))
+        start, span = float(curves.x[0]), float(np.ptp(curves.x)) or 1.0
+        u = (curves.x - start) / span
+        lines = [(self._height(y) - low) / (high - low) for y in (*curves.laws.values(), curves.mean)]
+        lines = [np.where(np.isfinite(line), line, np.nan) for line in lines]
+        taken: list[tuple[float, float, float]] = []
+        for own, label in zip(lines, curves.at_line, strict=False):
+            width = min(6.5 * len(label) / 380, 0.95)  # letters of 6.5 px, a margin for narrower pages
+            best, place = 0.0, (math.nan, math.nan, width)
+            for right in np.linspace(0.99, width, 25):
+                under = np.linspace(right - width, right, 9)
+                heights = np.array([np.interp(under, u, line) for line in lines])
+                beside = np.interp(under, u, own)
+                for side in (1, -1):
+                    middle = side * float((side * beside).max()) + 0.05 * side
+                    gap = min(float(np.abs(heights - middle).min(initial=0.1, where=np.isfinite(heights))), 0.1)
+                    for end, height, length in taken:
+                        if end - length < right and right - width < end:
+                            gap = min(gap, abs(height - middle) - 0.04)
+                    if ((side * (heights - beside) > 0.01) & (side * (middle - heights) > 0)).any():
+                        gap = min(gap, 0.01)  # another line between the label and its own
+                    if 0.03 <= middle <= 0.97 and gap > best + 0.002:
+                        best, place = gap, (float(right), middle, width)
+            taken.append(place)
+        ends = np.array([start + span * right for right, _, _ in taken])
+        middles = np.array([low + (high - low) * middle for _, middle, _ in taken])
+        return list(zip(ends.tolist(), (10.0**middles if self.log_y else middles).tolist(), strict=True))
+
+    # ---- in the browser --------------------------------------------------------------------------------
+
+    @cached_property
+    def spec(self) -> dict[str, Any]:
+        """The Vega-Lite chart (grammar of 5.6) with every setting inside; the same dict on every run."""
+        first = self.curves()
+        low, high = (plots.significant(v) for v in self._window)
+        words = _mark("text", align="left", x=0, color="currentColor", fontSize=13)
+        chosen = " + ' · ' + ".join(
+            f"{json.dumps(c.label.split()[-1] + ' = ')} + {json.dumps(c.shown)}[{c.name}_index]" for c in self.controls
+        )
+        row = "0"
+        for control in self.controls:
+            row = f"({row}) * {len(control.values)} + {control.name}_index"
+        return {
+            "description": self.alt,
+            "usermeta": {
+                "alt": self.alt,
+                "controls": [{"param": f"{c.name}_index", "label": c.label, "values": c.shown} for c in self.controls],
+            },
+            "title": {"text": self.title, "anchor": "start", "frame": "group", "offset": 8},
+            "width": 560,
+            "height": 300,
+            "background": "transparent",
+            "params": [
+                {
+                    "name": f"{c.name}_index",
+                    "value": c.values.index(c.default),
+                    "bind": {"input": "range", "min": 0, "max": len(c.values) - 1, "step": 1, "name": c.label},
+                }
+                for c in self.controls
+            ],
+            "data": {"values": self._rows},
+            "transform": [{"filter": f"datum.k == {row}"}],
+            "layer": [
+                {
+                    "transform": [
+                        {"calculate": json.dumps(_column(first.x), separators=(",", ":")), "as": "x"},
+                        {"flatten": ["x", "m", "e", *(f"b{i}" for i in range(len(first.laws)))]},
+                        {"calculate": f"isValid(datum.m) ? max(datum.m - 2 * datum.e, {low}) : null", "as": "l"},
+                        {"calculate": f"isValid(datum.m) ? min(datum.m + 2 * datum.e, {high}) : null", "as": "h"},
+                    ],
+                    "layer": self._lines,
+                },
+                *(
+                    {
+                        "mark": _mark("text", align="right", text=label, color=SCREEN[first.role_of(label)]),
+                        "encoding": self._at(f"u{i}", f"v{i}"),
+                    }
+                    for i, label in enumerate(first.at_line)
+                ),
+                {"mark": words | {"y": -28, "text": {"expr": chosen}}},
+                {"mark": words | {"y": -10, "fontWeight": "bold"}, "encoding": {"text": {"field": "r"}}},
+            ],
+            "config": {
+                "view": {"stroke": None},
+                "title": {"color": "currentColor", "fontSize": 14},
+                "text": {"fontSize": 13},
+                "legend": {"labelColor": "currentColor", "labelFontSize": 13, "labelLimit": 400},
+                "axis": {
+                    "labelColor": "currentColor",
+                    "titleColor": "currentColor",
+                    "domainColor": SCREEN["run"],
+                    "tickColor": SCREEN["run"],
+                    "gridColor": SCREEN["run"],
+                    "gridOpacity": 0.25,
+                    "labelFontSize": 12,
+                    "titleFontSize": 13,
+                    "titleFontWeight": "normal",
+                },
+            },
+        }
+
+    @property
+    def _lines(self) -> list[dict[str, Any]]:
+        """Band, simulated mean, laws, and an unseen mark at each x that carries the tooltip."""
+        first, ink = self.curves(), SCREEN[self.role]
+        key = {self.simulated_label: ink}
+        if first.exact:
+            key[min(first.exact) if len(first.exact) == 1 else "exact laws"] = SCREEN["exact"]
+        legend = {"title": None, "orient": "bottom", "direction": "vertical", "symbolType": "stroke"}
+        colour = {
+            "field": "key",
+            "type": "nominal",
+            "scale": {"domain": list(key), "range": list(key.values())},
+            "legend": legend | {"symbolStrokeWidth": 3, "symbolSize": 400},
+        }
+
+        def line(y: str, width: float, name: str | None) -> dict[str, Any]:
+            """A line with its name in the key or, without a name, a dashed bound."""
+            mark = _mark("line", clip=True, strokeWidth=width)
+            if name is None:
+                mark |= {"strokeDash": [6, 4], "color": SCREEN["bound"]}
+                return {"mark": mark, "encoding": self._at("x", y)}
+            named = [{"calculate": json.dumps(name), "as": "key"}]
+            return {"transform": named, "mark": mark, "encoding": self._at("x", y) | {"color": colour}}
+
+        band = _mark("area", color=ink, opacity=0.3, clip=True)
+        layers: list[dict[str, Any]] = [
+            {"mark": band, "encoding": self._at("x", "l") | {"y2": {"field": "h"}}},
+            line("m", 3, self.simulated_label),
+        ]
+        tooltip = [("x", self.x_label), ("m", "simulated mean"), ("e", "standard error")]
+        for i, label in enumerate(first.laws):
+            layers.append(line(f"b{i}", 1.5, None if label in first.bounds else list(key)[-1]))
+            tooltip.append((f"b{i}", label))
+        # As high as the chart and wide enough to touch the next: the pointer need not hit a line.
+        unseen = _mark("rule", opacity=0, strokeWidth=max(9, 900 // first.x.size))
+        shown = [{"field": name, "type": "quantitative", "format": ".4~g", "title": title} for name, title in tooltip]
+        return [*layers, {"mark": unseen, "encoding": {"x": self._at("x", "m")["x"], "tooltip": shown}}]
+
+    def _at(self, x: str, y: str) -> dict[str, Any]:
+        """The encoding that places a mark by the data fields `x` and `y`."""
+        low, high = (plots.significant(v) for v in self._window)
+        x_scale = {"domain": _column(self.curves().x[[0, -1]]), "nice": False, "zero": False}
+        x_axis = {"title": self.x_label, "tickCount": 6}
+        y_scale: dict[str, Any] = {"domain": [low, high], "nice": False}
+        y_axis: dict[str, Any] = {"title": self.y_label, "format": "~g"}
+        if self.log_y:
+            y_scale["type"] = "log"
+            y_axis["values"] = plots.readable_ticks(low, high)
+            y_axis["labelOverlap"] = False
+            y_axis["labelExpr"] = "format(datum.value, datum.value < 0.001 ? '.0e' : '~g')"
+        else:
+            y_scale["zero"], y_axis["tickCount"] = False, 6
+        return {
+            "x": {"field": x, "type": "quantitative", "scale": x_scale, "axis": x_axis},
+            "y": {"field": y, "type": "quantitative", "scale": y_scale, "axis": y_axis},
+        }
+
+    @property
+    def _rows(self) -> list[dict[str, Any]]:
+        """One row a setting: k number, m(ean), e(rror), b0.. laws, u0, v0.. places of labels, r(eadout)."""
+        rows = []
+        for k, curves in enumerate(self._grid.values()):
+            seen = {"m": curves.mean} | {f"b{i}": law for i, law in enumerate(curves.laws.values())}
+            row: dict[str, Any] = {"k": k, "r": curves.readout, "e": _column(curves.standard_error)}
+            row |= {name: _column(np.where(np.isfinite(self._height(y)), y, np.nan)) for name, y in seen.items()}
+            for i, place in enumerate(self._label_places(curves)):
+                row[f"u{i}"], row[f"v{i}"] = _column(np.array(place))
+            rows.append(row)
+        return rows
+
+    # ---- in a live notebook ----------------------------------------------------------------------------
+
+    def draw(self, curves: Curves) -> plots.Plate:
+        """The same figure as a matplotlib plate, for one setting's curves."""
+        fig, (ax,) = plots.figure()
+        plots.simulated(ax, curves.x, curves.mean, curves.standard_error, label=self.simulated_label, role=self.role)
+        for label, law in curves.bounds.items():
+            plots.bound(ax, curves.x, law, f"_{label}", at=None)
+        for label, law in curves.exact.items():
+            plots.exact(ax, curves.x, law, label)
+        name_axes = plots.decay_axes if self.log_y else plots.label_axes
+        name_axes(ax, self.x_label, self.y_label)
+        ax.set_ylim(self._window)
+        for (x, y), label in zip(self._label_places(curves), curves.at_line, strict=True):
+            if math.isfinite(y):
+                ink = plots.ROLES[curves.role_of(label)]
+                plots.write(ax, x, y, label, colour=ink, ha="right", va="center")
+        plots.key(fig, columns=2)
+        return plots.plate(fig)
+
+    def widget(self) -> Any:
+        """Sliders, readout and picture as an ipywidgets box; every move simulates afresh and redraws.
+
+        If `compute` takes `rng`, it gets another seed at each move, so the reader sees new runs; otherwise the
+        curves of the grid are drawn.
+        """
+        import ipywidgets as widgets  # type: ignore[import-untyped]  # it has no type stubs
+
+        sliders = {
+            c.name: widgets.SelectionSlider(
+                options=list(zip(c.shown, c.values, strict=True)),
+                value=c.default,
+                description=c.label,
+                continuous_update=False,
+                style={"description_width": "initial"},
+                layout={"width": "100%", "max_width": "640px"},
+            )
+            for c in self.controls
+        }
+        picture = widgets.Image(format="png", layout={"max_width": "100%"})
+        words = widgets.HTML()
+        fresh = "rng" in inspect.signature(self.compute).parameters
+        moves = 0
+
+        def show(curves: Curves) -> None:
+            picture.value = self.draw(curves).png()
+            words.value = f"<b>{html.escape(curves.readout)}</b>"
+
+        def move(_: object) -> None:
+            nonlocal moves
+            moves += 1
+            mine = moves
+            setting = {name: slider.value for name, slider in sliders.items()}
+            curves = self._simulate(setting, rng=mine) if fresh else self.curves(setting)
+            if mine == moves:  # else a later move has overtaken this one
+                show(curves)
+
+        show(self.curves())
+        for slider in sliders.values():
+            slider.observe(move, names="value")
+        return widgets.VBox([*sliders.values(), words, picture])
+
+    # ---- both ------------------------------------------------------------------------------------------
+
+    def summary(self) -> str:
+        """The controls, and the numbers where the sliders start."""
+        curves = self.curves()
+        lines = [f"Explore: {self.title}"]
+        for control in self.controls:
+            values = [
+                f"[{s}]" if v == control.default else s for v, s in zip(control.values, control.shown, strict=True)
+            ]
+            lines.append(f"  {control.label}: {' '.join(values)}")
+        named = {self.simulated_label: curves.mean, "standard error": curves.standard_error, **curves.laws}
+        lines += [f"  {label}: {plots.sample(y, keep_small=self.log_y)}" for label, y in named.items()]
+        return "\n".join([*lines, *([f"  {curves.readout}"] if curves.readout else [])])
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
+        bundle = {"application/vnd.vegalite.v5+json": self.spec, "text/plain": self.summary()}
+        if getattr(get_ipython(), "kernel", None) is not None and find_spec("ipywidgets"):
+            view = "application/vnd.jupyter.widget-view+json"
+            bundle[view] = self.widget()._repr_mimebundle_()[view]
+        return bundle
+
+
+def explore(
+    compute: Callable[..., Curves],
+    controls: Sequence[Control],
+    *,
+    x_label: str,
+    y_label: str,
+    title: str,
+    alt: str,
+    log_y: bool = False,
+    role: plots.Role = "text",
+    simulated_label: str = "simulated mean ± 2 s.e.",
+    y_range: tuple[float, float] | None = None,
+) -> Explorer:
+    """Make an interactive figure.
+
+    Parameters
+    ----------
+    compute : called with one value per control, by name; returns `Curves`, the same at every call. If it takes
+        `rng` (a seed with a default), a live notebook calls it with a new seed at each move
+    controls : the sliders; every combination of their values is computed, once, when the figure is first shown
+    x_label, y_label : the axes in words with the symbol
+    title : a few words above the figure
+    alt : what is to be seen, for a reader who does not see it
+    log_y : logarithmic y axis; values that are not positive are left out
+    role : whose simulation it is, a role of `plots.ROLES`
+    simulated_label : the name written at the simulated mean
+    y_range : ends of the y axis; by default all curves of all settings fit
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of the wrong kind or empty; when first shown, if `compute` returns something other
+        than `Curves`, or curves whose x or labels differ between settings.
+    """
+    return Explorer(compute, tuple(controls), x_label, y_label, title, alt, log_y, role, simulated_label, y_range)
+
+
+def _column(values: Array) -> list[float | int | None]:
+    """Numbers for JSON: four significant digits, whole ones without a point, null for what is not finite."""
+    rounded = [plots.significant(float(v)) if math.isfinite(v) else None for v in values]
+    return [int(v) if v is not None and v.is_integer() and abs(v) < 1e6 else v for v in rounded]
+
+
+def _mark(kind: str, **style: Any) -> dict[str, Any]:
+    """A Vega-Lite mark without words of its own: `description` speaks for the whole chart."""
+    return {"type": kind, "aria": False, **style}
