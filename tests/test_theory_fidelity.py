@@ -1,0 +1,236 @@
+"""Theorem 3.4 and the law of the drift against simulated refits, scipy's F and t laws, and the published digits."""
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy import integrate, special, stats
+
+from coevo.theory import fidelity, image
+
+Array = NDArray[np.float64]
+SIX = 6.1
+
+
+def drift(counts: NDArray[np.int64], cov: Array, seed: int) -> Array:
+    """Return mu_t - mu_0, shape (runs, d), for counts of images, shape (t, runs), by literal Gaussian refits."""
+    rng = np.random.default_rng(seed)
+    runs, dim = counts.shape[1], len(cov)
+    mean, factor = np.zeros((runs, dim)), np.broadcast_to(np.linalg.cholesky(cov), (runs, dim, dim)).copy()
+    for row in counts:
+        for n in np.unique(row[row >= 2]):
+            where = np.flatnonzero(row == n)
+            images = np.einsum("rab,rnb->rna", factor[where], rng.standard_normal((where.size, n, dim)))
+            centre = images.mean(axis=1)
+            mean[where] += centre
+            # Any factor of the sample covariance will do: the residuals, brought to triangular form.
+            residual = (images - centre[:, None]) / np.sqrt(n - 1)
+            upper = np.asarray(np.linalg.qr(residual, mode="r"))
+            factor[where] = 0.0
+            factor[where, :, : upper.shape[1]] = np.swapaxes(upper, 1, 2)
+    return mean
+
+
+def perpetuity(n: int, steps: int, runs: int, seed: int) -> Array:
+    """Return draws of V = (1/n) (1 + Y_1 + Y_1 Y_2 + ...), summed by brute force."""
+    rng = np.random.default_rng(seed)
+    scale, total = np.full(runs, 1 / n), np.zeros(runs)
+    for _ in range(steps):
+        total += scale
+        scale *= rng.chisquare(n - 1, runs) / (n - 1)
+    return total
+
+
+def test_bound_holds_in_simulation() -> None:
+    cov, n_images, p, runs, t = np.diag([1.0, 0.3]), 20, 0.25, 1500, 60
+    counts = np.random.default_rng(1).binomial(n_images, p, (t, runs))
+    length = np.linalg.norm(drift(counts, cov, seed=2), axis=1)
+    start = np.sqrt(cov).trace()
+    simple = fidelity.fidelity_bound(n_images, p, start)
+    exact = fidelity.fidelity_bound_exact_counts(n_images, p, start)
+    assert length.mean() + SIX * length.std() / np.sqrt(runs) < exact < simple
+    # Negative control: without the factor 1 / (1 - rho), the bound of a single step, it fails.
+    one_step = fidelity.fidelity_bound(n_images, p, start, rate=0.0)
+    assert length.mean() - SIX * length.std() / np.sqrt(runs) > 0.5 * one_step
+
+
+def test_bound_digits_and_ingredients() -> None:
+    assert fidelity.fidelity_bound_exact_counts(100, 0.2, 2.0) == pytest.approx(33.16, abs=0.005)
+    assert fidelity.fidelity_bound(100, 0.2, 2.0) == pytest.approx(45.92, abs=0.005)
+    rho = image.mean_rate(100, 0.2)
+    for bound in (fidelity.fidelity_bound, fidelity.fidelity_bound_exact_counts):
+        assert bound(100, 0.2, 2.0, rate=rho) == pytest.approx(bound(100, 0.2, 2.0), rel=1e-12)
+        assert bound(100, 0.2, 0.0) == 0
+    assert fidelity.fidelity_bound(9, 0.5, 1.0, rate=0.5) == pytest.approx(2 * np.sqrt(2 / 5))
+    counts = np.random.default_rng(3).binomial(9, 0.5, 400_000).astype(float)
+    step = np.where(counts >= 2, 1 / np.sqrt(np.maximum(counts, 1)), 0.0)
+    exact = fidelity.fidelity_bound_exact_counts(9, 0.5, 1.0, rate=0.0)
+    assert abs(step.mean() - exact) < SIX * step.std() / np.sqrt(counts.size)
+    # Refits of a rare text hardly ever happen; 1 - rho must not drown in rounding: two images, one refit.
+    rare = fidelity.fidelity_bound_exact_counts(2, 1e-9, 1.0)
+    assert rare == pytest.approx(2**-0.5 / (1 - np.sqrt(2 / np.pi)), rel=1e-9)
+    # More images per update: the bound grows, like the square root of their number.
+    ratio = fidelity.fidelity_bound(40_000, 0.2, 2.0) / fidelity.fidelity_bound(10_000, 0.2, 2.0)
+    assert ratio == pytest.approx(2, rel=1e-3)
+
+
+def test_expected_squared_drift() -> None:
+    cov, n, t, runs = np.array([[1.0, 0.2], [0.2, 0.5]]), 6, 3, 20_000
+    square = np.sum(drift(np.full((t, runs), n), cov, seed=4) ** 2, axis=1)
+    error = square.std() / np.sqrt(runs)
+    assert abs(square.mean() - fidelity.expected_squared_drift(cov, n, t)) < SIX * error
+    assert abs(square.mean() - fidelity.expected_squared_drift(cov, n, t - 1)) > SIX * error
+    np.testing.assert_allclose(fidelity.expected_squared_drift(cov, n, [0, 4]), [0, 1.0], rtol=1e-14)
+
+
+@pytest.mark.parametrize("dim", [1, 2, 3, 7])
+def test_student_drift_is_scipys_f_law(dim: int) -> None:
+    x = np.array([0.0, 0.1, 1.0, 5.0, 1e4])
+    np.testing.assert_allclose(fidelity.student_drift_cdf(x, dim), stats.f(dim, 2).cdf(x**2 / dim), rtol=1e-12)
+    median = fidelity.student_drift_median(dim)
+    assert fidelity.student_drift_cdf(median, dim) == pytest.approx(0.5, rel=1e-14)
+    tail_mean = integrate.quad(lambda v: 1 - fidelity.student_drift_cdf(v, dim), 0, np.inf)[0]
+    assert fidelity.student_drift_mean(dim) == pytest.approx(tail_mean, rel=1e-7)
+
+
+def test_student_drift_digits() -> None:
+    assert fidelity.student_drift_mean(1) == pytest.approx(np.sqrt(2), rel=1e-14)
+    assert fidelity.student_drift_mean(2) == pytest.approx(2.2214, abs=5e-5)
+    assert fidelity.student_drift_median(1) == pytest.approx(0.8165, abs=5e-5)
+    assert fidelity.student_drift_median(2) == pytest.approx(np.sqrt(2), rel=1e-14)
+    x = np.linspace(0, 4, 9)
+    np.testing.assert_allclose(fidelity.student_drift_cdf(x, 1), 1 - 2 * stats.t(2).sf(x), atol=1e-14)
+
+
+@pytest.mark.parametrize(
+    ("n", "mean", "median"),
+    [(5, 2.098, 1.352), (10, 2.158, 1.381), (20, 2.189, 1.397), (40, 2.205, 1.405), (80, 2.213, 1.410)],
+)
+def test_drift_law_holds_the_published_digits_in_the_plane(n: int, mean: float, median: float) -> None:
+    law = fidelity.drift_law(n)
+    assert law.mean(2) == pytest.approx(mean, abs=6e-4)
+    assert law.median(2) == pytest.approx(median, abs=6e-4)
+
+
+@pytest.mark.parametrize(("n", "median"), [(3, 0.7690), (5, 0.7836), (10, 0.7984), (40, 0.8117)])
+def test_drift_law_medians_on_the_line(n: int, median: float) -> None:
+    law = fidelity.drift_law(n)
+    assert law.median(1) == pytest.approx(median, abs=6e-5)
+    assert law.cdf(law.median(1), 1) == pytest.approx(0.5, abs=1e-12)
+
+
+@pytest.mark.parametrize(("n", "steps"), [(2, 120), (3, 150), (6, 300)])
+def test_scale_law_against_the_brute_force_sum(n: int, steps: int) -> None:
+    draws = perpetuity(n, steps, 8000, seed=n)
+    law = fidelity.drift_law(n)
+    assert stats.kstest(draws, law.scale_cdf).pvalue > 1e-9
+    if n <= 3:  # negative controls: the law of four times as many images, and the limit law 1 / Exp(1)
+        assert stats.kstest(draws, fidelity.drift_law(4 * n).scale_cdf).pvalue < 1e-9
+        assert stats.kstest(draws, lambda v: np.exp(-1 / v)).pvalue < 1e-9
+
+
+def test_drift_law_against_simulated_refits_in_two_dimensions() -> None:
+    n, runs = 5, 4000
+    length = np.linalg.norm(drift(np.full((160, runs), n), np.eye(2), seed=6), axis=1)
+    assert stats.kstest(length, lambda x: fidelity.drift_law(n).cdf(x, 2)).pvalue > 1e-9
+    assert stats.kstest(length, lambda x: fidelity.drift_law(n).cdf(x, 1)).pvalue < 1e-9
+
+
+@pytest.mark.parametrize("n", [2, 5, 40])
+def test_tail_of_the_scale_follows_goldies_constant(n: int) -> None:
+    law, v = fidelity.drift_law(n), np.exp([8.0, 11.0, 14.0])
+    # The tail of the node weights is prescribed from e^20 on; these points lie well before.
+    relative = (1 - law.scale_cdf(v)) * v / fidelity.tail_constant(n) - 1
+    assert (np.abs(relative) < 1 / v).all()
+    x = 1e4
+    assert (1 - law.cdf(x, 3)) * x**2 == pytest.approx(3 * fidelity.tail_constant(n), rel=1e-6)
+
+
+def test_tail_constant() -> None:
+    assert fidelity.tail_constant(5) == pytest.approx(0.87094, abs=5e-6)
+    assert fidelity.tail_constant(10) == pytest.approx(0.934, abs=6e-4)
+    assert fidelity.tail_constant(10**6) == pytest.approx(1, abs=1e-5)
+    # E[Y ln Y] for Y = chi2_nu / nu, the quantity in Goldie's theorem.
+    moment = stats.chi2(4).expect(lambda x: x / 4 * np.log(x / 4))
+    assert fidelity.tail_constant(5) == pytest.approx(1 / (5 * moment), rel=1e-7)
+    assert special.digamma(3.0) - np.log(2.0) == pytest.approx(moment, rel=1e-7)
+
+
+def test_drift_law_approaches_the_student_law_from_below() -> None:
+    means = np.array([fidelity.drift_law(n).mean(2) for n in (20, 80, 320)])
+    limit = fidelity.student_drift_mean(2)
+    assert (np.diff(means) > 0).all()
+    np.testing.assert_allclose((1 - means / limit) * np.array([20, 80, 320]), 7 / 24, rtol=0.02)
+    gap = np.abs(
+        fidelity.drift_law(1000).cdf(np.linspace(0, 9, 50), 2) - fidelity.student_drift_cdf(np.linspace(0, 9, 50), 2)
+    )
+    assert gap.max() < 0.3 / 1000
+
+
+def test_drift_law_object() -> None:
+    law = fidelity.drift_law(6)
+    assert law is fidelity.drift_law(6)
+    assert law.weight.sum() == pytest.approx(1, abs=1e-12)
+    assert law.weight.min() > -1e-15
+    with pytest.raises(ValueError, match="read-only"):
+        law.weight[0] = 1.0
+    assert law.scale_cdf([0.0, 1 / 6]).tolist() == [0.0, 0.0]
+    assert isinstance(law.scale_cdf(1.0), float)
+    assert law.cdf(np.zeros((2, 2)), 2).shape == (2, 2)
+    assert law.cdf(0.0, 2) == 0
+    chi = stats.chi(3)
+    assert law.mean(3) == pytest.approx(law.scale_mean() * chi.mean(), rel=1e-13)
+
+
+def test_bad_input() -> None:
+    for bound in (fidelity.fidelity_bound, fidelity.fidelity_bound_exact_counts):
+        for args, error, message in (
+            ((0, 0.5, 1.0), ValueError, "image_samples must be an integer >= 1, got 0"),
+            ((10.0, 0.5, 1.0), TypeError, "image_samples must be an integer >= 1"),
+            ((10, 0.0, 1.0), ValueError, r"p must lie in \(0, 1\], got 0"),
+            ((10, 1.5, 1.0), ValueError, r"p must lie in \(0, 1\], got 1.5"),
+            ((10, np.nan, 1.0), ValueError, r"p must lie in \(0, 1\], got nan"),
+            ((10, 0.5, -1.0), ValueError, r"initial_diversity must lie in \[0, inf\], got -1"),
+            ((10, 0.5, 1.0, 1.0), ValueError, r"rate must lie in \[0, 1\), got 1"),
+            ((10, 0.5, 1.0, -0.1), ValueError, r"rate must lie in \[0, 1\), got -0.1"),
+            ((1, 0.5, 1.0), ValueError, "image_samples and p must allow a refit"),
+        ):
+            with pytest.raises(error, match=message):
+                bound(*args)
+    with pytest.raises(ValueError, match="cov must be positive semidefinite"):
+        fidelity.expected_squared_drift(-np.eye(2), 5, 1)
+    with pytest.raises(ValueError, match=r"cov must have shape \(d, d\), got \(1, 2, 2\)"):
+        fidelity.expected_squared_drift(np.eye(2)[None], 5, 1)
+    with pytest.raises(ValueError, match="t must hold integers >= 0, got -1"):
+        fidelity.expected_squared_drift(np.eye(2), 5, -1)
+    for with_samples in (
+        lambda n: fidelity.expected_squared_drift(np.eye(2), n, 1),
+        fidelity.tail_constant,
+        fidelity.drift_law,
+    ):
+        with pytest.raises(ValueError, match="samples must be an integer >= 2, got 1"):
+            with_samples(1)
+        fidelity.drift_law(2)  # cached, and still 2.0 is refused
+        with pytest.raises(TypeError, match="samples must be an integer >= 2"):
+            with_samples(2.0)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"samples must lie in \[2, 1000\], got 1001"):
+        fidelity.drift_law(1001)
+    law = fidelity.drift_law(5)
+    for with_dim in (
+        fidelity.student_drift_mean,
+        fidelity.student_drift_median,
+        lambda d: fidelity.student_drift_cdf(1.0, d),
+        law.mean,
+        law.median,
+        lambda d: law.cdf(1.0, d),
+    ):
+        with pytest.raises(ValueError, match="dim must be an integer >= 1, got 0"):
+            with_dim(0)
+        with pytest.raises(TypeError, match="dim must be an integer >= 1"):
+            with_dim(2.0)  # type: ignore[arg-type]
+    for with_x in (lambda x: fidelity.student_drift_cdf(x, 2), lambda x: law.cdf(x, 2), law.scale_cdf):
+        with pytest.raises(ValueError, match="must hold numbers >= 0, got -1"):
+            with_x([1.0, -1.0])
+        with pytest.raises(ValueError, match="must hold finite numbers"):
+            with_x(np.nan)
+        with pytest.raises(TypeError, match="must be an array of real numbers"):
+            with_x("1")
