@@ -51,9 +51,16 @@ def probability(name: str, value: Any) -> float:
     return number(name, value, minimum=0.0, maximum=1.0)
 
 
+def _array(name: str, value: Any) -> NDArray[Any]:
+    try:
+        return np.asarray(value)
+    except ValueError as error:  # rows of different lengths
+        raise ValueError(f"{name} must be a rectangular array, got {value!r}") from error
+
+
 def real_array(name: str, value: Any, shape: tuple[int | None, ...] | None = None) -> Array:
     """Return `value` as a finite float array; `None` in `shape` stands for any length of at least one."""
-    array = np.asarray(value)
+    array = _array(name, value)
     if array.dtype == np.bool_ or not (
         np.issubdtype(array.dtype, np.floating) or np.issubdtype(array.dtype, np.integer)
     ):
@@ -73,7 +80,7 @@ def real_array(name: str, value: Any, shape: tuple[int | None, ...] | None = Non
 
 def integer_array(name: str, value: Any, *, minimum: int) -> NDArray[np.int64]:
     """Return `value` as an int64 array whose entries are all at least `minimum`."""
-    array = np.asarray(value)
+    array = _array(name, value)
     if not np.issubdtype(array.dtype, np.integer):
         raise TypeError(f"{name} must hold integers >= {minimum}, got dtype {array.dtype}")
     if array.size and array.min() < minimum:
@@ -91,9 +98,7 @@ def probability_vector(name: str, value: Any, *, batch: bool = False) -> Array:
         raise ValueError(f"{name} must hold probabilities in [0, 1], got {worst:g}")
     total = p.sum(axis=-1)
     if np.abs(total - 1).max() > ROUNDING:
-        raise ValueError(
-            f"{name} must sum to 1 over its last axis, got {total.flat[np.abs(total - 1).argmax()]:g}"
-        )
+        raise ValueError(f"{name} must sum to 1 over its last axis, got {total.flat[np.abs(total - 1).argmax()]:g}")
     return p
 
 

@@ -19,12 +19,15 @@ from numpy.typing import NDArray
 
 from coevo._validation import Array
 
-__all__ = ["Refit", "factorise", "multiply", "refit", "refit_pooled"]
+__all__ = ["Refit", "factorise", "invert", "multiply", "refit", "refit_pooled"]
 
 Counts = NDArray[np.int64]
 
-#: A pivot below this fraction of its own variance counts as rounding: the direction is lost.
-PIVOT = 1e-14
+#: An eigenvalue of a correlation matrix below this is a rounded zero: the covariance is singular.
+ZERO_EIGENVALUE = 1e-13
+
+#: A standard deviation below this fraction of the largest in its coordinate is rounding: the direction is lost.
+LOST = 1e-10
 
 
 class Refit(NamedTuple):
@@ -38,28 +41,30 @@ class Refit(NamedTuple):
 def factorise(cov: Array) -> tuple[Array, Array]:
     """Return (unit, log_scale) of positive semidefinite matrices `cov` of shape (..., d, d).
 
-    The outer-product form of L D L^T; a pivot that is zero up to rounding (`PIVOT`) is a lost direction.
+    Elimination on `cov` itself would mistake rounding for a small pivot; the eigenvalues of the correlation matrix
+    tell the rank whatever the units of the coordinates.
     """
-    rest = cov.astype(np.float64)
-    dim = rest.shape[-1]
-    diagonal = np.einsum("...kk->...k", cov)
-    unit = np.zeros_like(rest)
-    unit[..., np.arange(dim), np.arange(dim)] = 1.0
-    log_scale = np.full(diagonal.shape, -np.inf)
-    for k in range(dim):
-        kept = rest[..., k, k] > PIVOT * diagonal[..., k]
-        pivot = np.where(kept, rest[..., k, k], 1.0)
-        log_scale[..., k] = np.where(kept, 0.5 * np.log(pivot), -np.inf)
-        column = np.where(kept[..., None], rest[..., k + 1 :, k] / pivot[..., None], 0.0)
-        unit[..., k + 1 :, k] = column
-        rest[..., k + 1 :, k + 1 :] -= pivot[..., None, None] * column[..., :, None] * column[..., None, :]
-    return unit, log_scale
+    size = np.sqrt(np.einsum("...kk->...k", cov))
+    size = np.where(size > 0, size, 1.0)
+    eigenvalues, eigenvectors = np.linalg.eigh(cov / size[..., :, None] / size[..., None, :])
+    root = np.sqrt(np.where(eigenvalues > ZERO_EIGENVALUE, eigenvalues, 0.0))
+    return _triangularise(size[..., :, None] * eigenvectors * root[..., None, :])
 
 
 def multiply(unit: Array, log_scale: Array, z: Array) -> Array:
     """Return L z for L = U diag(e^s): arrays (..., d, d), (..., d), (..., d) give (..., d)."""
     product: Array = (unit * (np.exp(log_scale) * z)[..., None, :]).sum(axis=-1)
     return product
+
+
+def invert(unit: Array) -> Array:
+    """Return the inverses of unit lower triangular matrices (..., d, d), by forward substitution."""
+    inverse = np.zeros_like(unit)
+    for k in range(unit.shape[-1]):
+        inverse[..., k, k] = 1.0
+        for i in range(k):
+            inverse[..., k, :k] -= unit[..., k, i, None] * inverse[..., i, :k]
+    return inverse
 
 
 def _bartlett(kept: NDArray[np.bool_], dof: Counts, rng: np.random.Generator) -> tuple[Array, Array]:
@@ -133,7 +138,7 @@ def refit_pooled(
 
     The pooled scatter (n-1) S_x + (m-1) S_y + (nm/s)(xbar - ybar)(xbar - ybar)^T is a sum of outer products; its
     factor comes from the columns by modified Gram-Schmidt, so no covariance is ever squared. Standard deviations below
-    1e-14 of the largest in their coordinate count as lost, and so limit what a singular user law can show.
+    `LOST` times the largest in their coordinate count as lost, and so limit what a singular user law can show.
 
     Parameters
     ----------
@@ -179,16 +184,21 @@ def _scatter_columns(unit: Array, log_scale: Array, n: Counts, rng: np.random.Ge
 
 
 def _triangularise(columns: Array) -> tuple[Array, Array]:
-    """Return (unit, log_scale) of C C^T for `columns` C (..., d, c), by modified Gram-Schmidt on the rows of C."""
+    """Return (unit, log_scale) of C C^T for `columns` C (..., d, c), by modified Gram-Schmidt on the rows of C.
+
+    The rank is at most the number of columns that are not zero; what the last rows keep beyond it is rounding.
+    """
     rows = columns.copy()
     dim = rows.shape[-2]
     size = np.linalg.norm(rows, axis=-1)
+    left = np.count_nonzero((rows != 0).any(axis=-2), axis=-1)
     unit = np.zeros((*rows.shape[:-1], dim))
     unit[..., np.arange(dim), np.arange(dim)] = 1.0
     log_scale = np.full(rows.shape[:-1], -np.inf)
     for k in range(dim):
         length = np.linalg.norm(rows[..., k, :], axis=-1)
-        kept = length > PIVOT * size[..., k]
+        kept = (length > LOST * size[..., k]) & (left > 0)
+        left = left - kept
         length = np.where(kept, length, 1.0)
         log_scale[..., k] = np.where(kept, np.log(length), -np.inf)
         direction = np.where(kept[..., None], rows[..., k, :] / length[..., None], 0.0)

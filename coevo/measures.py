@@ -85,5 +85,9 @@ def fidelity(mean: Any, reference: Any) -> Array:
     mean, reference = check.real_array("mean", mean), check.real_array("reference", reference)
     if mean.ndim < 1 or reference.ndim < 1 or mean.shape[-1] != reference.shape[-1]:
         raise ValueError(f"reference must end in the axis of mean, {mean.shape}, got {reference.shape}")
+    try:
+        np.broadcast_shapes(mean.shape, reference.shape)
+    except ValueError as error:
+        raise ValueError(f"reference must broadcast with mean, {mean.shape}, got {reference.shape}") from error
     distance: Array = np.linalg.norm(mean - reference, axis=-1)
     return distance

@@ -6,7 +6,7 @@ not on how many workers share the blocks, and not on whether paths are kept.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -134,7 +134,7 @@ class _Moments:
 
     def skewness(self) -> Array:
         variance = self.second / self.count
-        positive = variance > 0
+        positive = variance > 1e-200  # below, its power 3/2 underflows; a bounded run has no spread left
         scale = np.where(positive, variance, 1.0) ** 1.5
         return np.where(positive, self.third / self.count / scale, 0.0)
 
@@ -236,6 +236,7 @@ def replicate(
     recorded = np.arange(steps + 1) if times is None else check.integer_array("times", times, minimum=0)
     if recorded.ndim != 1 or recorded.size == 0 or (np.diff(recorded) <= 0).any() or recorded[-1] > steps:
         raise ValueError(f"times must be increasing macro steps in [0, {steps}], got {np.asarray(times)}")
+    check.instance("quantiles", quantiles, Iterable)
     levels = np.array([check.probability("quantiles", q) for q in quantiles])
     blocks = _blocks(system, runs, rng)
     silent = _silent(progress)
@@ -348,13 +349,13 @@ def _blocks(system: System, runs: int, rng: Any) -> list[tuple[State, np.random.
         raise ValueError(f"runs must be {initial.runs}, the runs of the initial state, got {runs}")
     starts = range(0, runs, BLOCK)
     seeds = check.seed_sequence(rng).spawn(len(starts))
-    return [
-        (
-            initial.select(slice(start, start + BLOCK)) if initial.runs == runs else initial.repeat(min(BLOCK, runs - start)),
-            seed,
-        )
-        for start, seed in zip(starts, seeds, strict=True)
-    ]
+
+    def block(start: int) -> State:
+        if initial.runs == runs:
+            return initial.select(slice(start, start + BLOCK))
+        return initial.repeat(min(BLOCK, runs - start))
+
+    return [(block(start), seed) for start, seed in zip(starts, seeds, strict=True)]
 
 
 def _functions(statistics: Sequence[str] | Mapping[str, Statistic]) -> dict[str, Statistic]:
@@ -362,6 +363,7 @@ def _functions(statistics: Sequence[str] | Mapping[str, Statistic]) -> dict[str,
     if isinstance(statistics, Mapping):
         functions = {str(name): check.function(f"statistics[{name!r}]", f) for name, f in statistics.items()}
     else:
+        check.instance("statistics", statistics, Iterable)
         names = [statistics] if isinstance(statistics, str) else list(statistics)
         functions = {check.choice("statistics", name, tuple(STATISTICS)): STATISTICS[name] for name in names}
     if not functions:

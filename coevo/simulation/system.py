@@ -57,6 +57,11 @@ class CorpusInjection:
         object.__setattr__(self, "log_scale", log_scale)
         object.__setattr__(self, "mean_factor", spread_unit * np.exp(spread_scale))
 
+    def check_fits(self, dim: int) -> None:
+        """Raise a ValueError unless new texts have images of d dimensions."""
+        if self.mean.size != dim:
+            raise ValueError(f"corpus.mean must have shape ({dim},), got {self.mean.shape}")
+
 
 @dataclass(frozen=True, eq=False)
 class UserContent:
@@ -96,6 +101,14 @@ class UserContent:
             unit, log_scale = factors.factorise(cov)
         object.__setattr__(self, "unit", unit)
         object.__setattr__(self, "log_scale", log_scale)
+
+    def check_fits(self, n_texts: int, dim: int, *, grows: bool = False) -> None:
+        """Raise a ValueError unless the laws fit K texts (one law for all if the corpus `grows`) in d dimensions."""
+        for name, array, tail in (("mean", self.mean, (dim,)), ("cov", self.cov, (dim, dim))):
+            allowed = {tail} if grows else {tail, (n_texts, *tail)}
+            if array is not None and array.shape not in allowed:
+                why = " (one law for all texts, since the corpus grows)" if grows else ""
+                raise ValueError(f"user.{name} must have a shape in {sorted(allowed)}{why}, got {array.shape}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,16 +151,10 @@ class System:
         dim, n_texts = self.initial.dim, self.initial.n_texts
         if self.corpus is not None:
             check.instance("corpus", self.corpus, CorpusInjection)
-            if self.corpus.mean.size != dim:
-                raise ValueError(f"corpus.mean must have shape ({dim},), got {self.corpus.mean.shape}")
+            self.corpus.check_fits(dim)
         if self.user is not None:
             check.instance("user", self.user, UserContent)
-            grows = self.corpus is not None
-            for name, array, tail in (("mean", self.user.mean, (dim,)), ("cov", self.user.cov, (dim, dim))):
-                allowed = {tail} if grows else {tail, (n_texts, *tail)}
-                if array is not None and array.shape not in allowed:
-                    why = " (one law for all texts, since the corpus grows)" if grows else ""
-                    raise ValueError(f"user.{name} must have a shape in {sorted(allowed)}{why}, got {array.shape}")
+            self.user.check_fits(n_texts, dim, grows=self.corpus is not None)
 
 
 def _single_factor(name: str, cov: Any, dim: int) -> tuple[Array, Array]:

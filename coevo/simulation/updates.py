@@ -55,21 +55,19 @@ def text_update(state: State, text_samples: int, rng: Any) -> State:
     check.instance("state", state, State)
     text_samples = check.integer("text_samples", text_samples, minimum=1)
     rng = check.generator(rng)
+    if np.count_nonzero(state.p) == state.runs:  # one text is left in every run, and every posterior is 1 at it
+        return state
     width = max(1, IMAGES_PER_PASS // text_samples)
     singular = not np.isfinite(state.images.log_scale).all()
     parts = []
     for start in range(0, state.runs, width):
         rows = slice(start, start + width)
-        images = ImageModel(
-            state.images.mean[rows], state.images.unit[rows], state.images.log_scale[rows]
-        )
+        images = ImageModel(state.images.mean[rows], state.images.unit[rows], state.images.log_scale[rows])
         parts.append(_mean_posterior(state.p[rows], images, text_samples, singular, rng))
     return State(np.concatenate(parts), state.images, state.initial)
 
 
-def _mean_posterior(
-    p: Array, images: ImageModel, text_samples: int, singular: bool, rng: np.random.Generator
-) -> Array:
+def _mean_posterior(p: Array, images: ImageModel, text_samples: int, singular: bool, rng: np.random.Generator) -> Array:
     """Draw M images per run from the mixture and return their mean posterior, array (R, K)."""
     runs, n_texts = p.shape
     dim = images.mean.shape[-1]
@@ -83,46 +81,51 @@ def _mean_posterior(
         return np.repeat(per_text.ravel(), counts.ravel()).reshape(shape)
 
     factor = images.factor
-    x = [
-        sum((of_image(factor[..., k, j]) * z[j] for j in range(k + 1)), of_image(images.mean[..., k]))
-        for k in range(dim)
-    ]
+    # The coordinates of the images, and a one for the offset of the whitening maps.
+    points = np.ones((runs, dim + 1, text_samples))
+    for k in range(dim):
+        x = of_image(images.mean[..., k])
+        for j in range(k + 1):
+            x += of_image(factor[..., k, j]) * z[j]
+        points[:, k] = x
     kept = np.isfinite(images.log_scale)
     with np.errstate(divide="ignore"):  # a text of mass zero has log-mass -inf, and posterior zero
         height = np.log(p) - np.where(kept, images.log_scale, 0.0).sum(axis=-1)
-    own = sum(np.where(of_image(kept[..., k]), z[k] ** 2, 0.0) for k in range(dim)) if singular else (z**2).sum(0)
-    log_density = np.empty((n_texts, *shape))
-    # A direction that has collapsed far below the images' rounding gives an infinite distance: posterior zero.
-    with np.errstate(over="ignore"):
-        inverse = np.where(kept, np.exp(np.minimum(-images.log_scale, 700.0)), 0.0)
-        for j in range(n_texts):
-            square = _squared_distance(x, images.mean[:, j], images.unit[:, j], inverse[:, j])
-            # The text that made an image knows its residual: x - mu would lose it once the scale is small.
-            np.copyto(square, own, where=text == j)
-            np.multiply(square, -0.5, out=square)
-            np.add(height[:, j, None], square, out=log_density[j])
+    # One allocation for both large arrays: the system gets fewer pages back, and hands out fewer new ones.
+    work = np.empty((n_texts * (1 + dim), *shape))
+    log_density, residual = work[:n_texts], work[n_texts:].reshape(runs, n_texts * dim, text_samples)
+    with np.errstate(over="ignore"):  # an infinite distance is a density of zero
+        np.matmul(_whitening(images, kept), points, out=residual)
+        by_text = residual.reshape(runs, n_texts, dim, text_samples)
+        np.einsum("rkdm,rkdm->krm", by_text, by_text, out=log_density)
+    np.subtract(height.T[..., None], log_density, out=log_density)
+    # The text that made an image knows its residual: x - mu would lose it once the scale is small.
+    own = of_image(height)
+    for k in range(dim):
+        own -= np.where(of_image(kept[..., k]), 0.5 * z[k] ** 2, 0.0) if singular else 0.5 * z[k] ** 2
+    log_density.reshape(n_texts, -1)[text.ravel(), np.arange(text.size)] = own.ravel()
     if singular:
         _restrict_to_supports(log_density, text, images, kept)
     log_density -= log_density.max(axis=0)
-    np.exp(log_density, out=log_density)
-    log_density /= log_density.sum(axis=0)
-    return np.ascontiguousarray(log_density.mean(axis=2).T)
+    density = np.exp(log_density, out=log_density)
+    mean_posterior: Array = np.einsum("krm,rm->rk", density, 1 / density.sum(axis=0)) / text_samples
+    return mean_posterior
 
 
-def _squared_distance(x: list[Array], mean: Array, unit: Array, inverse_scale: Array) -> Array:
-    """Squared Mahalanobis distance of images x (R, M), a list over dimensions, from one text of each run."""
-    total: Array | None = None
-    residual: list[Array] = []
-    for k in range(len(x)):
-        y = x[k] - mean[:, k, None]
-        for i in range(k):
-            y -= unit[:, k, i, None] * residual[i]
-        residual.append(y)
-        square = y * inverse_scale[:, k, None]
-        np.multiply(square, square, out=square)
-        total = square if total is None else np.add(total, square, out=total)
-    assert total is not None  # images have at least one dimension
-    return total
+def _whitening(images: ImageModel, kept: NDArray[np.bool_]) -> Array:
+    """Affine maps that take images (x, 1) to the residuals L^{-1} (x - mu) / sqrt(2) of every text, (R, K d, d + 1).
+
+    With the root their squares add up to half the squared distance. A lost direction gives a residual of zero. One
+    that is e^300 times smaller than the coordinates counts as just that: an image elsewhere has density zero anyway.
+    """
+    mean, dim = images.mean, images.mean.shape[-1]
+    reach = max(np.abs(mean).max(), np.abs(images.factor).max(), np.finfo(float).tiny)
+    inverse_scale = np.exp(np.minimum(-images.log_scale, 300.0 - np.log(reach)))
+    linear = np.where(kept, np.sqrt(0.5) * inverse_scale, 0.0)[..., None] * factors.invert(images.unit)
+    whitening = np.empty((*mean.shape, dim + 1))
+    whitening[..., :dim] = linear
+    whitening[..., dim] = -(linear * mean[..., None, :]).sum(axis=-1)
+    return whitening.reshape(len(mean), -1, dim + 1)
 
 
 def _restrict_to_supports(
@@ -151,17 +154,21 @@ def _same_support(images: ImageModel, kept: NDArray[np.bool_]) -> NDArray[np.boo
     """Whether texts i and j of a run have the same affine support, array (R, K, K)."""
     mean, unit = images.mean, images.unit
     rank = kept.sum(axis=-1)
-    inverse = np.linalg.inv(unit)
+    inverse = factors.invert(unit)
     size = np.abs(mean).max(axis=-1) + np.exp(images.log_scale.max(axis=-1))
     # In the coordinates of j: does the difference of the means, and does every kept column of i, stay inside?
-    offset = np.einsum("rjkl,rijl->rijk", inverse, mean[:, :, None] - mean[:, None, :])
-    columns = np.einsum("rjkl,rilm->rijkm", inverse, np.where(kept[..., None, :], unit, 0.0))
-    scale = np.abs(inverse).sum(axis=-1)[:, None, :, :] * (size[:, :, None] + size[:, None, :])[..., None]
-    lost = ~kept[:, None, :, :]
-    inside = (~lost | (np.abs(offset) <= SAME_SUPPORT * scale)).all(axis=-1)
-    steep = np.abs(inverse).sum(axis=-1)[:, None, :, :, None] * np.abs(unit).max(axis=-2)[:, :, None, None, :]
-    parallel = (~lost[..., None] | (np.abs(columns) <= SAME_SUPPORT * steep)).all(axis=(-2, -1))
-    same: NDArray[np.bool_] = (rank[:, :, None] == rank[:, None, :]) & inside & parallel
+    offset = (inverse[:, None] * (mean[:, :, None] - mean[:, None, :])[..., None, :]).sum(axis=-1)
+    reach = np.abs(inverse).sum(axis=-1)
+    scale = reach[:, None] * (size[:, :, None] + size[:, None, :])[..., None]
+    lost = ~kept
+    inside = (~lost[:, None] | (np.abs(offset) <= SAME_SUPPORT * scale)).all(axis=-1)
+    same: NDArray[np.bool_] = (rank[:, :, None] == rank[:, None, :]) & inside
+    # Hardly ever does a singular text get this far with another, and a full one has nothing left to compare.
+    run, i, j = np.nonzero(same & lost.any(axis=-1)[:, None, :])
+    columns = inverse[run, j] @ np.where(kept[run, i, None, :], unit[run, i], 0.0)
+    steep = reach[run, j, :, None] * np.abs(unit[run, i]).max(axis=-2)[:, None, :]
+    parallel = (~lost[run, j, :, None] | (np.abs(columns) <= SAME_SUPPORT * steep)).all(axis=(-2, -1))
+    same[run, i, j] = parallel
     diagonal = np.arange(mean.shape[1])
     same[:, diagonal, diagonal] = True
     return same
@@ -191,6 +198,9 @@ def image_update(state: State, image_samples: int, rng: Any, user: UserContent |
     check.instance("state", state, State)
     image_samples = check.integer("image_samples", image_samples, minimum=1)
     rng = check.generator(rng)
+    if user is not None:
+        check.instance("user", user, UserContent)
+        user.check_fits(state.n_texts, state.dim)
     n = _multinomial(image_samples, state.p, rng)
     images = state.images
     if user is None or user.user_images == 0:
@@ -204,9 +214,7 @@ def image_update(state: State, image_samples: int, rng: Any, user: UserContent |
             unit = np.broadcast_to(user.unit, images.unit.shape)
             log_scale = np.broadcast_to(user.log_scale, shape)
         m = np.full(n.shape, user.user_images)
-        new = factors.refit_pooled(
-            images.unit, images.log_scale, n, mean - images.mean, unit, log_scale, m, rng
-        )
+        new = factors.refit_pooled(images.unit, images.log_scale, n, mean - images.mean, unit, log_scale, m, rng)
     return State(state.p, ImageModel(images.mean + new.shift, new.unit, new.log_scale), state.initial)
 
 
@@ -236,6 +244,7 @@ def inject_text(state: State, corpus: CorpusInjection, rng: Any, drop_below: flo
     """
     check.instance("state", state, State)
     check.instance("corpus", corpus, CorpusInjection)
+    corpus.check_fits(state.dim)
     drop_below = check.number("drop_below", drop_below, minimum=0.0, maximum=1.0, open_maximum=True)
     rng = check.generator(rng)
     p = np.where(state.p < drop_below, 0.0, state.p)

@@ -1,0 +1,602 @@
+"""The engine against exact laws: Wright-Fisher, Wishart, the posterior, the moments under injection; long runs; blocks.
+
+Every statistical check states its false-alarm rate, 1e-9. The negative controls run the very same check on a mutant.
+"""
+
+import itertools
+import tracemalloc
+
+import mpmath
+import numpy as np
+import pytest
+from scipy import special, stats
+
+from coevo import factors
+from coevo.evidence import check_equal
+from coevo.simulation import (
+    STATISTICS,
+    CorpusInjection,
+    ImageModel,
+    State,
+    System,
+    UserContent,
+    circle,
+    image_update,
+    inject_text,
+    macro_step,
+    replicate,
+    simulate,
+    text_update,
+    updates,
+)
+
+FALSE_ALARM = 1e-9
+
+TILTED = {
+    1: np.array([[1.7]]),
+    2: np.array([[1.0, 0.6], [0.6, 0.8]]),
+    3: np.array([[1.0, 0.6, 0.2], [0.6, 0.8, -0.1], [0.2, -0.1, 2.0]]),
+    4: np.diag([1.0, 0.5, 2.0, 0.1]) + 0.05,
+}
+
+
+def assert_law(values, cdf):
+    """Check by a Kolmogorov-Smirnov test that `values` have the law `cdf`."""
+    p_value = stats.kstest(values, cdf).pvalue
+    assert p_value > FALSE_ALARM, f"the law is another one, p = {p_value:.1e}"
+
+
+def assert_mean(name, values, expected):
+    """Check that the mean over runs (first axis) is `expected`."""
+    verdict = check_equal(
+        name,
+        np.mean(values),
+        np.std(values, ddof=1) / np.sqrt(len(values)),
+        expected,
+        runs=len(values),
+        skewness=float(stats.skew(values)),
+        false_alarm=FALSE_ALARM,
+    )
+    assert verdict.passed, verdict
+
+
+def separated(p, runs=1):
+    """Images so narrow that each tells its text."""
+    return State.create(p, np.arange(len(p))[:, None], [[1e-12]], runs)
+
+
+# Text model
+
+
+@pytest.mark.parametrize(("steps", "text_updates"), [(1, 1), (2, 1), (5, 1), (2, 3)])
+def test_two_separated_texts_are_a_wright_fisher_population(steps, text_updates):
+    m, runs = 10, 20_000
+    system = System(separated([0.3, 0.7]), m, 1, text_updates, 0)
+    p = simulate(system, steps, runs, rng=1, every=steps).p[:, -1, 0]
+    count = np.round(m * p).astype(int)
+    np.testing.assert_allclose(p, count / m, rtol=1e-14)
+    transition = stats.binom.pmf(np.arange(m + 1), m, np.arange(m + 1)[:, None] / m)
+    law = stats.binom.pmf(np.arange(m + 1), m, 0.3) @ np.linalg.matrix_power(transition, steps * text_updates - 1)
+    expected, seen = runs * law, np.bincount(count, minlength=m + 1)
+    rare = expected < 10
+    if rare.any():
+        expected, seen = np.append(expected[~rare], expected[rare].sum()), np.append(seen[~rare], seen[rare].sum())
+    kept = expected > 0
+    assert stats.chisquare(seen[kept], expected[kept] * seen.sum() / expected.sum()).pvalue > FALSE_ALARM
+
+
+def posterior_of_drawn_images(state, m, seed):
+    """Texts, standard normals and images that `text_update` draws from this seed, for less than one pass of images."""
+    rng = np.random.default_rng(seed)
+    counts = updates._multinomial(m, state.p, rng)
+    z = np.moveaxis(rng.standard_normal((state.dim, state.runs, m)), 0, -1)
+    texts = [np.repeat(np.arange(state.n_texts), row) for row in counts]
+    return [list(zip(texts[r], z[r], strict=True)) for r in range(state.runs)]
+
+
+@pytest.mark.parametrize("dim", [1, 2, 3, 4])
+def test_posterior_is_the_ratio_of_scipy_densities(dim):
+    rng, m = np.random.default_rng(dim), 3
+    mean = rng.standard_normal((4, dim))
+    cov = np.array([TILTED[dim], 0.5 * TILTED[dim], np.eye(dim), TILTED[dim][::-1, ::-1]])
+    p = np.array([0.5, 0.2, 0.3, 0.0])
+    state = State.create(p, mean, cov, 40)
+    found = text_update(state, m, 5).p
+    factor = np.linalg.cholesky(cov)
+    for r, run in enumerate(posterior_of_drawn_images(state, m, 5)):
+        posteriors = []
+        for k, z in run:
+            x = mean[k] + factor[k] @ z
+            joint = p * [stats.multivariate_normal(mean[j], cov[j]).pdf(x) for j in range(4)]
+            posteriors.append(joint / joint.sum())
+        np.testing.assert_allclose(found[r], np.mean(posteriors, axis=0), rtol=1e-11, atol=1e-300)
+
+
+def test_a_text_without_mass_stays_without():
+    state = State.create([0.0, 0.4, 0.0, 0.6, 0.0], np.zeros((5, 2)), np.eye(2), 300)
+    p = text_update(state, 7, 1).p
+    assert (p[:, [0, 2, 4]] == 0).all()
+    np.testing.assert_allclose(p[:, 1], 0.4, rtol=1e-14)  # equal images say nothing
+    moved = image_update(state, 50, 1)
+    np.testing.assert_array_equal(moved.mean[:, [0, 2, 4]], 0.0)
+
+
+def test_a_one_hot_text_model_stays_as_it_is():
+    state = State.create([0.0, 1.0], np.zeros((2, 1)), np.eye(1), 3)
+    assert text_update(state, 5, 1) is state
+
+
+def test_posterior_of_singular_texts_is_one_hot():
+    line = np.array([[1.0, 0.0], [0.0, 0.0]])
+    cov = np.array([line, line, line[::-1, ::-1], np.eye(2), np.zeros((2, 2))])
+    mean = np.array([[0.0, 0.0], [0.0, 1.0], [0.0, 0.0], [0.0, 0.0], [0.0, 0.0]])
+    p = np.array([0.2, 0.2, 0.2, 0.2, 0.2])
+    m = 4
+    found = text_update(State.create(p, mean, cov, 200), m, 3).p
+    np.testing.assert_allclose(found * m, np.round(found * m), rtol=0, atol=1e-14)
+
+
+def test_densities_on_a_common_line_decide():
+    """Two laws on the line x2 = x1/2, whose posterior is that of their first coordinates."""
+    direction = np.array([1.0, 0.5])
+    line = np.outer(direction, direction)
+    state = State.create([0.3, 0.7], [[0.0, 0.0], [1.0, 0.5]], [line, 4 * line], 50)
+    flat = State.create([0.3, 0.7], [[0.0], [1.0]], [[[1.0]], [[4.0]]], 50)
+    found = text_update(state, 1, 2).p
+    for r, [(k, z)] in enumerate(posterior_of_drawn_images(state, 1, 2)):
+        x = flat.mean[0, k, 0] + np.sqrt(flat.cov[0, k, 0, 0]) * z[0]
+        joint = [0.3, 0.7] * stats.norm.pdf(x, [0.0, 1.0], [1.0, 2.0])
+        np.testing.assert_allclose(found[r], joint / joint.sum(), rtol=1e-12)
+
+
+def test_many_images_are_cut_into_passes():
+    state = circle(3, runs=5)
+    many = text_update(state, updates.IMAGES_PER_PASS + 1, 1).p
+    # a standard error of at most 0.5 / sqrt(16385) = 0.004 each
+    np.testing.assert_allclose(many, 1 / 3, atol=0.026)
+    assert len({row.tobytes() for row in many}) == 5
+
+
+# Image model
+
+
+@pytest.mark.parametrize(("dim", "n"), [(1, 2), (1, 5), (2, 2), (2, 3), (2, 20), (3, 3), (3, 6), (4, 9)])
+def test_refit_has_the_law_of_sample_mean_and_covariance(dim, n):
+    assert_law_of_refit(dim, n)
+
+
+def assert_law_of_refit(dim, n, scale=1.0):
+    """Sample mean normal, v'Sv chi-squared, log det a sum of log chi-squares, mean and covariance independent."""
+    runs, nu, cov = 20_000, n - 1, scale**2 * TILTED[dim]
+    state = image_update(State.create([1.0], np.zeros((1, dim)), cov, runs), n, np.random.default_rng(10 * dim + n))
+    mean, found = state.mean[:, 0], state.cov[:, 0]
+    inverse = np.linalg.inv(cov)
+    assert_law(n * np.einsum("ri,ij,rj->r", mean, inverse, mean), stats.chi2(dim).cdf)
+    for v in np.vstack([np.eye(dim), np.ones(dim)]):
+        assert_law(nu * (found @ v @ v) / (v @ cov @ v), stats.chi2(nu).cdf)
+        assert_law(np.sqrt(n) * mean @ v / np.sqrt(v @ cov @ v), stats.norm.cdf)
+    if nu >= dim:
+        log_scale = 2 * state.images.log_scale[:, 0].sum(axis=1)
+        expected = stats.wishart(nu, cov / nu).rvs(runs, random_state=3).reshape(runs, dim, dim)
+        assert stats.ks_2samp(log_scale, np.linalg.slogdet(expected)[1]).pvalue > FALSE_ALARM
+        trace = np.einsum("rij,ij->r", found, inverse) * nu
+        assert_law(trace, stats.chi2(nu * dim).cdf)
+        if dim == 2:  # 2 sqrt(det W) is chi-squared with 2 nu - 2 degrees of freedom
+            assert_law(2 * nu * np.exp(0.5 * (log_scale - np.linalg.slogdet(cov)[1])), stats.chi2(2 * nu - 2).cdf)
+    else:
+        assert (np.isfinite(state.images.log_scale).sum(axis=-1) == nu).all(), "a lost direction came back"
+        eigenvalues = np.linalg.eigvalsh(found)
+        assert (eigenvalues[:, : dim - nu] <= 1e-13 * eigenvalues[:, -1:]).all(), "a lost direction came back"
+    sign = np.sign(mean[:, 0])
+    larger = np.where(found[:, 0, 0] > np.median(found[:, 0, 0]), 1.0, -1.0)
+    assert_mean("independence", sign * larger, 0.0)
+
+
+def test_refit_of_a_singular_law_stays_in_its_support():
+    plane = np.array([[1.0, 0.0, 0.5], [0.0, 1.0, -0.5]])
+    state = image_update(State.create([1.0], [[0.0, 0, 0]], plane.T @ plane, 2000), 6, 3)
+    np.testing.assert_allclose(np.cross(plane[0], plane[1]) @ state.mean[:, 0].T, 0.0, atol=1e-14)
+    np.testing.assert_allclose(np.cross(plane[0], plane[1]) @ state.cov[:, 0], 0.0, atol=1e-13)
+    assert_law(5 * state.cov[:, 0, 0, 0], stats.chi2(5).cdf)
+    assert_law(2 * 5 * np.exp(state.images.log_scale[:, 0, :2].sum(axis=1)), stats.chi2(2 * 5 - 2).cdf)
+
+
+def test_the_covariance_is_unbiased_over_time():
+    assert_unbiased()
+
+
+def assert_unbiased():
+    """E tr Sigma_t = tr Sigma_0, although texts receive random numbers of images, fewer than two included."""
+    initial = State.create([0.8, 0.2], np.zeros((2, 2)), TILTED[2])
+    path = simulate(System(initial, 1, 15, text_updates=0), 3, 20_000, rng=3)
+    for t, k in itertools.product((1, 3), (0, 1)):
+        assert_mean(f"tr Sigma_{t} of text {k}", np.trace(path.cov[:, t, k], axis1=1, axis2=2), np.trace(TILTED[2]))
+
+
+def test_several_image_updates_compound():
+    assert_compounding(3)
+
+
+def assert_compounding(image_updates):
+    """E log det Sigma after S_I refits: each adds the mean of log prod chi-square_(nu-k) / nu (d = 1 here)."""
+    nu = 5
+    system = System(State.create([1.0], [[0.0]], [[1.0]]), 1, nu + 1, text_updates=0, image_updates=image_updates)
+    state = macro_step(system.initial.repeat(20_000), system, 4)
+    expected = image_updates * (special.digamma(nu / 2) + np.log(2 / nu))
+    assert_mean("log variance", 2 * state.images.log_scale[:, 0, 0], expected)
+
+
+def test_text_with_fewer_than_two_images_keeps_its_model():
+    assert_kept_below_two()
+
+
+def assert_kept_below_two():
+    n, runs = 6, 20_000
+    state = State.create([0.2, 0.8], np.zeros((2, 2)), np.eye(2), runs)
+    new = image_update(state, n, 8)
+    still = (new.mean[:, 0] == 0).all(axis=1)
+    kept = (new.cov[:, 0] == np.eye(2)).all(axis=(1, 2))
+    np.testing.assert_array_equal(still, kept)
+    assert_mean("share of kept texts", still.astype(float), stats.binom.cdf(1, n, 0.2))
+
+
+def mutant_refit(change):
+    """Return `factors.refit` with `change` applied to its result."""
+    refit = factors.refit
+
+    def mutant(unit, log_scale, n, rng):
+        return change(refit(unit, log_scale, n, rng), unit, log_scale, n, rng)
+
+    return mutant
+
+
+def test_a_biased_covariance_is_caught(monkeypatch):
+    """Negative control: dividing by n instead of n - 1."""
+
+    def biased(new, unit, log_scale, n, rng):
+        shrink = np.where(n >= 2, 0.5 * np.log(np.maximum(n - 1, 1) / np.maximum(n, 1)), 0.0)
+        return new._replace(log_scale=new.log_scale + shrink[..., None])
+
+    monkeypatch.setattr(factors, "refit", mutant_refit(biased))
+    with pytest.raises(AssertionError, match="the law is another one"):
+        assert_law_of_refit(2, 20)
+    with pytest.raises(AssertionError, match="tr Sigma"):
+        assert_unbiased()
+
+
+def test_jitter_on_covariances_is_caught(monkeypatch):
+    """Negative control: 1e-6 I added to every covariance, as a public re-implementation does."""
+
+    def jittered(new, unit, log_scale, n, rng):
+        factor = new.unit * np.exp(new.log_scale)[..., None, :]
+        cov = factor @ np.swapaxes(factor, -1, -2) + 1e-6 * np.eye(factor.shape[-1])
+        unit, log_scale = factors.factorise(cov)
+        return new._replace(unit=unit, log_scale=log_scale)
+
+    assert_law_of_refit(2, 20, scale=1e-3)
+    with monkeypatch.context() as patch:
+        patch.setattr(factors, "refit", mutant_refit(jittered))
+        with pytest.raises(AssertionError, match="the law is another one"):
+            assert_law_of_refit(2, 20, scale=1e-3)
+        with pytest.raises(AssertionError, match="a lost direction came back"):
+            assert_law_of_refit(3, 3)
+
+
+def test_image_passes_that_restart_are_caught(monkeypatch):
+    """Negative control: all of the S_I passes start from the old state."""
+    original = updates.image_update
+    first = []
+
+    def restarting(state, image_samples, rng, user=None):
+        first.append(state)
+        return original(first[0], image_samples, rng, user)
+
+    monkeypatch.setattr(updates, "image_update", restarting)
+    assert_compounding(1)
+    first.clear()
+    with pytest.raises(AssertionError, match="log variance"):
+        assert_compounding(3)
+
+
+def test_a_mean_moved_by_a_single_image_is_caught(monkeypatch):
+    """Negative control: at n = 1 the mean jumps to the one image."""
+
+    def moving(new, unit, log_scale, n, rng):
+        jump = factors.multiply(unit, log_scale, rng.standard_normal(log_scale.shape))
+        return new._replace(shift=np.where((n == 1)[..., None], jump, new.shift))
+
+    monkeypatch.setattr(factors, "refit", mutant_refit(moving))
+    with pytest.raises(AssertionError, match="Arrays are not equal"):
+        assert_kept_below_two()
+
+
+# Injection
+
+
+@pytest.mark.parametrize(
+    ("n", "m", "cov", "limit"),
+    [
+        (20, 5, [1.0, 0.2], (0.1440, 1.3200)),
+        (10, 30, [2.0, 1.0], (0.0801, 3.0205)),
+        (50, 2, [1.0, 1.0], (0.6711, 2.6579)),
+        (1, 1, [1.0, 0.2], None),
+        (3, 1, [1.0, 0.2], None),
+    ],
+)
+@pytest.mark.parametrize("offset", [0.0, 1.5])
+def test_moments_under_user_content_follow_their_recursion(n, m, cov, limit, offset):
+    """Theorem 6.3 as an equality: F_t = E||mu_t - mu*||^2 and T_t = E tr Sigma_t."""
+    steps, runs, s = 6, 4000, n + m
+    user_mean = np.array([offset, 0.0])
+    system = System(
+        State.create([1.0], [[0.0, 0.0]], np.eye(2)), 1, n, text_updates=0, user=UserContent(m, user_mean, np.diag(cov))
+    )
+    found = replicate(
+        system,
+        steps,
+        runs,
+        rng=17,
+        times=[1, 2, steps],
+        statistics={
+            "F": lambda state: ((state.mean[:, 0] - user_mean) ** 2).sum(axis=1),
+            "T": lambda state: np.trace(state.cov[:, 0], axis1=1, axis2=2),
+        },
+    )
+    f, t, star = offset**2, 2.0, sum(cov)
+    expected = {}
+    for step in range(1, 2001):
+        f, t = (n / s) ** 2 * f + n / s**2 * t + m / s**2 * star, n / s * t + m / s * star + n * m / (s * (s - 1)) * f
+        expected[step] = {"F": f, "T": t}
+    for i, step in enumerate([1, 2, steps]):
+        for name in ("F", "T"):
+            verdict = check_equal(
+                f"{name}_{step}",
+                found.mean[name][i],
+                found.standard_error[name][i],
+                expected[step][name],
+                runs=runs,
+                skewness=found.skewness[name][i],
+            )
+            assert verdict.passed, verdict
+    closed = (s - 1) * star / (s * (s - 1) - n**2)
+    assert expected[2000]["F"] == pytest.approx(closed, rel=1e-9)
+    assert expected[2000]["T"] == pytest.approx(star + n * closed / (s - 1), rel=1e-9)
+    if limit is not None:
+        assert (round(expected[2000]["F"], 4), round(expected[2000]["T"], 4)) == limit
+
+
+def test_user_content_of_the_initial_law_and_of_its_own_law_agree():
+    initial = circle(3, 0.7)
+    arguments = {"steps": 4, "runs": 3, "rng": 5}
+    default = simulate(System(initial, 5, 6, user=UserContent(2)), **arguments)
+    given = simulate(System(initial, 5, 6, user=UserContent(2, initial.mean[0], initial.cov[0])), **arguments)
+    np.testing.assert_array_equal(default.mean, given.mean)
+    none = simulate(System(initial, 5, 6, user=UserContent(0)), **arguments)
+    plain = simulate(System(initial, 5, 6), **arguments)
+    np.testing.assert_array_equal(none.cov, plain.cov)
+
+
+@pytest.mark.parametrize(("alpha", "epsilon", "floor"), [(0.05, 0.1, 0.4592), (0.2, 0.3, 0.7493), (0.5, 0.5, 0.6492)])
+def test_diversity_under_corpus_injection_attains_its_floor(alpha, epsilon, floor):
+    """Separated texts: E D_t = D* + (D_0 - D*) lambda^t at every t, D* the sharp floor of Theorem 6.1."""
+    m, steps, runs = 100, 40, 512
+    keep = (1 - 1 / m) * (1 - alpha + alpha * (1 - epsilon) ** 2)
+    limit = alpha * (1 - 1 / m) * 2 * epsilon * (1 - epsilon) / (1 - keep)
+    assert round(limit, 4) == floor
+    corpus = CorpusInjection(alpha, epsilon, [0.0, 0.0], 1e-24 * np.eye(2), mean_cov=np.eye(2))
+    system = System(circle(2, 1e-12), m, 1, 1, 0, corpus=corpus)
+    found = replicate(system, steps, runs, rng=23, times=[1, 10, steps])
+    for i, t in enumerate(found.t):
+        verdict = check_equal(
+            f"D_{t}",
+            found.mean["text_diversity"][i],
+            found.standard_error["text_diversity"][i],
+            limit + (0.5 - limit) * keep ** int(t),
+            runs=runs,
+            skewness=found.skewness["text_diversity"][i],
+        )
+        assert verdict.passed, verdict
+
+
+def test_an_injection_sets_masses_images_and_reference():
+    state = circle(3, p=[0.5, 0.5, 0.0], runs=4)
+    cov = np.array([[2.0, 1.0], [1.0, 3.0]])
+    new = inject_text(state, CorpusInjection(1.0, 0.25, [7.0, 8.0], cov), 1)
+    assert new.n_texts == 3  # the place of the text without mass
+    np.testing.assert_allclose(new.p, [[0.375, 0.375, 0.25]] * 4)
+    np.testing.assert_allclose(new.cov[:, 2], [cov] * 4)
+    np.testing.assert_array_equal(new.mean[:, 2], [[7.0, 8.0]] * 4)
+    np.testing.assert_array_equal(new.initial.mean[:, 2], [[7.0, 8.0]] * 4)
+    np.testing.assert_array_equal(state.mean[:, 2], circle(3, runs=4).mean[:, 2])  # the old state is untouched
+    grown = inject_text(new, CorpusInjection(1.0, 0.25, [7.0, 8.0], cov), 1)
+    assert grown.n_texts == 4
+    np.testing.assert_allclose(grown.p.sum(axis=1), 1.0)
+    never = inject_text(state, CorpusInjection(0.0, 0.25, [7.0, 8.0], cov), 1)
+    np.testing.assert_array_equal(never.p, state.p)
+
+
+def test_texts_below_the_stated_mass_are_dropped():
+    state = circle(3, p=[0.5, 0.5 - 1e-20, 1e-20], runs=2)
+    corpus = CorpusInjection(0.0, 0.1, [0.0, 0.0], np.eye(2))
+    assert (inject_text(state, corpus, 1).p[:, 2] > 0).all()
+    assert (inject_text(state, corpus, 1, drop_below=1e-15).p[:, 2] == 0).all()
+
+
+def test_paths_of_a_growing_corpus_are_padded():
+    corpus = CorpusInjection(0.5, 0.2, [0.0, 0.0], np.eye(2), mean_cov=np.eye(2))
+    path = simulate(System(circle(2), 20, 10, corpus=corpus), 8, 300, rng=3)
+    assert path.p.shape == (300, 9, path.mean.shape[2])
+    assert path.p.shape[2] > 2
+    np.testing.assert_allclose(path.p.sum(axis=-1), 1.0)
+    assert (path.p[:, 0, 2:] == 0).all()
+
+
+# Long runs
+
+
+def test_a_hundred_thousand_steps_stay_finite_and_exact():
+    """10^5 macro steps of the coupled system, and then the posterior to 12 digits against exact arithmetic."""
+    initial = State.create([0.4, 0.35, 0.25], [[0.0, 0.0], [1.0, 0.0], [0.5, 1.0]], TILTED[2], 2)
+    system = System(initial, 20, 24)
+    rng = np.random.default_rng(11)
+    state = initial
+    with np.errstate(over="raise", invalid="raise", divide="raise"):
+        for _ in range(100_000):
+            state = macro_step(state, system, rng)
+    assert np.isfinite(state.mean).all()
+    assert np.isfinite(state.images.unit).all()
+    assert not np.isnan(state.images.log_scale).any()
+    assert not np.isnan(state.images.log_diversity).any()
+    winner = state.p.argmax(axis=1)
+    np.testing.assert_array_equal(state.p[np.arange(2), winner], 1.0)
+    scale = state.images.log_scale[np.arange(2), winner]
+    # E s_k = psi-sum t: -0.022 and -0.023 a step at nu = 23 for the winner
+    assert (scale < -1500).all()
+    assert (state.images.log_scale.max(axis=(1, 2)) > -300).all()  # the losers froze
+    assert_exact_posterior(State(np.full((2, 3), 1 / 3), state.images, state.initial), 4)
+
+
+@pytest.mark.parametrize(
+    "log_scale",
+    [
+        [[0.0, 0.0], [-2000.0, -5000.0], [-1.0, -1.0]],
+        [[-2.0, -2.5], [-30.0, -900.0], [-1.0, -40.0]],
+        [[-1.0, -3.0], [-1.2, -2.9], [-0.9, -3.1]],
+    ],
+)
+def test_posterior_of_collapsed_texts_is_exact(log_scale):
+    unit = np.array([[[1.0, 0.0], [0.3, 1.0]], [[1.0, 0.0], [-0.7, 1.0]], [[1.0, 0.0], [0.1, 1.0]]])
+    mean = np.array([[0.0, 0.0], [0.3, 0.1], [0.25, -0.1]])
+    images = ImageModel(np.repeat(mean[None], 20, 0), np.repeat(unit[None], 20, 0), np.repeat([log_scale], 20, 0))
+    with np.errstate(all="raise", under="ignore"):
+        assert_exact_posterior(State(np.full((20, 3), 1 / 3), images, images), 3)
+
+
+def assert_exact_posterior(state, m):
+    """Compare `text_update` with log-densities in 60-digit arithmetic, from the same draws."""
+    found = text_update(state, m, 9).p
+    with mpmath.workdps(60):
+        for r, run in enumerate(posterior_of_drawn_images(state, m, 9)):
+            total = np.zeros(state.n_texts)
+            for k, z in run:
+                joint = [mp_log_density(state, r, j, k, z) + mpmath.log(state.p[r, j]) for j in range(state.n_texts)]
+                top = max(joint)
+                weights = [mpmath.exp(v - top) for v in joint]
+                total += [float(w / sum(weights)) for w in weights]
+            np.testing.assert_allclose(found[r], total / m, rtol=1e-11, atol=1e-14)
+
+
+def mp_log_density(state, r, j, k, z):
+    """Log-density at text j, up to a constant, of the image mu_k + L_k z; singular texts must share no support."""
+    mp = mpmath.mpf
+    unit, s, mean = state.images.unit[r], state.images.log_scale[r], state.mean[r]
+    if not np.isfinite([s[j], s[k]]).all():
+        return mp(0 if j == k else "-inf")
+    noise = [mpmath.exp(mp(s[k, i])) * mp(z[i]) for i in range(state.dim)]
+    residual, square = [], mp(0)
+    for i in range(state.dim):
+        y = mp(mean[k, i]) - mp(mean[j, i]) + sum(mp(unit[k, i, e]) * noise[e] for e in range(i + 1))
+        y -= sum(mp(unit[j, i, e]) * residual[e] for e in range(i))
+        residual.append(y)
+        square += (y * mpmath.exp(-mp(s[j, i]))) ** 2
+    return -square / 2 - sum(mp(v) for v in s[j])
+
+
+def test_memory_of_replicate_does_not_grow_with_the_steps():
+    system = System(circle(3), 10, 12)
+
+    def peak(steps):
+        tracemalloc.start()
+        replicate(system, steps, 256, rng=1, times=[steps])
+        top = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return top
+
+    # By step 200 a text has become singular somewhere, so both runs have taken every path there is.
+    assert peak(1000) < 1.05 * peak(200)
+
+
+# Runs
+
+
+def test_means_of_replicate_are_those_of_the_paths():
+    system = System(circle(3, p=[0.5, 0.3, 0.2]), 10, 12)
+    names = tuple(STATISTICS)
+    path = simulate(system, 6, 300, rng=4, every=2)
+    found = replicate(system, 6, 300, rng=4, times=[0, 2, 4, 6], statistics=names, quantiles=[0.1, 0.5])
+    np.testing.assert_array_equal(path.t, found.t)
+    for name in names:
+        values = getattr(path, name)
+        np.testing.assert_allclose(found.mean[name], values.mean(axis=0), rtol=1e-13, atol=1e-300)
+        se = values.std(axis=0, ddof=1) / np.sqrt(300)
+        np.testing.assert_allclose(found.standard_error[name], se, rtol=1e-11, atol=1e-14)
+        np.testing.assert_allclose(found.quantile[name], np.quantile(values, [0.1, 0.5], axis=0), rtol=1e-13)
+        skewness = stats.skew(values[:, -1], axis=0)
+        np.testing.assert_allclose(found.skewness[name][-1], skewness, rtol=1e-9)
+    assert found.runs == 300
+    np.testing.assert_array_equal(found.levels, [0.1, 0.5])
+
+
+@pytest.mark.parametrize("runs", [1, 255, 256, 257, 513])
+def test_block_boundaries(runs):
+    system = System(circle(2), 5, 6)
+    path = simulate(system, 2, runs, rng=8)
+    assert path.p.shape == (runs, 3, 2)
+    longer = simulate(system, 2, 600, rng=8)
+    whole = runs // 256 * 256  # full blocks do not depend on what follows
+    np.testing.assert_array_equal(path.p[:whole], longer.p[:whole])
+    assert len({row.tobytes() for row in path.mean[:, -1]}) == runs
+
+
+def test_each_run_may_start_from_its_own_state():
+    one, two = circle(2, p=[0.5, 0.5]), circle(2, p=[0.9, 0.1])
+    both = State(
+        np.repeat(np.concatenate([one.p, two.p]), 150, axis=0),
+        *(
+            ImageModel(*(np.repeat(np.concatenate([a, a]), 150, axis=0) for a in (m.mean, m.unit, m.log_scale)))
+            for m in (one.images, one.initial)
+        ),
+    )
+    path = simulate(System(both, 5, 6), 1, 300, rng=1)
+    np.testing.assert_array_equal(path.p[:, 0, 0], np.repeat([0.5, 0.9], 150))
+
+
+def test_a_single_run_has_no_standard_error():
+    found = replicate(System(circle(2), 5, 6), 1, 1, rng=1)
+    assert np.isnan(found.standard_error["text_diversity"]).all()
+    np.testing.assert_array_equal(found.skewness["text_diversity"], 0.0)
+
+
+def test_point_masses_have_no_diversity():
+    state = State.create([0.5, 0.5], [[0.0, 0.0], [1.0, 0.0]], np.zeros((2, 2)), 3)
+    np.testing.assert_array_equal(state.images.diversity, 0.0)
+    np.testing.assert_array_equal(state.images.log_diversity, -np.inf)
+    found = replicate(System(state, 5, 6), 2, 3, rng=1, statistics=["image_diversity", "log_image_diversity"])
+    np.testing.assert_array_equal(found.mean["log_image_diversity"], -np.inf)
+
+
+@pytest.mark.parametrize("dim", [1, 2, 3])
+def test_diversity_of_a_state_is_the_measure(dim):
+    from coevo.measures import image_diversity
+
+    state = State.create([0.5, 0.5], np.zeros((2, dim)), [TILTED[dim], 0.3 * np.eye(dim)], 2)
+    np.testing.assert_allclose(state.images.diversity, image_diversity(state.cov), rtol=1e-12)
+
+
+def test_progress_bars_are_silent_outside_a_terminal(capsys):
+    system = System(circle(2), 5, 6)
+    simulate(system, 2, rng=1)
+    assert capsys.readouterr().err == ""
+    replicate(system, 2, 2, rng=1, progress=True)
+    assert "step" in capsys.readouterr().err
+    simulate(system, 2, rng=1, progress=False)
+    assert capsys.readouterr().err == ""
+
+
+def test_a_generator_and_a_seed_sequence_are_seeds_too():
+    system = System(circle(2), 5, 6)
+    generator = np.random.default_rng(3)
+    first, second = (simulate(system, 2, rng=generator).p for _ in range(2))
+    assert not np.array_equal(first, second)  # each call takes the next child of its sequence
+    np.testing.assert_array_equal(first, simulate(system, 2, rng=np.random.default_rng(3)).p)
+    np.testing.assert_array_equal(simulate(system, 2, rng=np.random.SeedSequence(5)).p, simulate(system, 2, rng=5).p)
