@@ -164,7 +164,7 @@ def _same_support(images: ImageModel, kept: NDArray[np.bool_]) -> NDArray[np.boo
     inside = (~lost[:, None] | (np.abs(offset) <= SAME_SUPPORT * scale)).all(axis=-1)
     same: NDArray[np.bool_] = (rank[:, :, None] == rank[:, None, :]) & inside
     # Hardly ever does a singular text get this far with another, and a full one has nothing left to compare.
-    run, i, j = np.nonzero(same & lost.any(axis=-1)[:, None, :])
+    run, i, j = np.nonzero(same & (rank[:, None, :] < mean.shape[-1]))
     columns = inverse[run, j] @ np.where(kept[run, i, None, :], unit[run, i], 0.0)
     steep = reach[run, j, :, None] * np.abs(unit[run, i]).max(axis=-2)[:, None, :]
     parallel = (~lost[run, j, :, None] | (np.abs(columns) <= SAME_SUPPORT * steep)).all(axis=(-2, -1))

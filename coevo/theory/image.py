@@ -226,7 +226,8 @@ def image_diversity_bounds_random(cov: ArrayLike, image_samples: int, p: float, 
     """Return A rho^t <= E tr Sigma_t^{1/2} <= rho^t tr Sigma_0^{1/2} for binomial counts.
 
     Gao & Li 2025, Theorem 3.3, corrected and made two-sided (beyond the paper), with rho = `mean_rate` and
-    A = `late_time_amplitude`: the numbers of images of a text with constant probability p are independent over the updates.
+    A = `late_time_amplitude`: the numbers of images of a text with constant probability p are independent over
+    the updates.
 
     Parameters
     ----------

@@ -1,0 +1,98 @@
+// Draws the interactive charts of a page (see book/_ext/vegalite.py) with the vendored Vega, Vega-Lite and Vega-Embed.
+(() => {
+  "use strict";
+
+  // Everything that is not data takes the colour of the surrounding text, so a change of theme needs no redrawing.
+  const ink = "currentColor";
+  const config = {
+    background: "transparent",
+    font: "inherit",
+    axis: {
+      labelColor: ink, titleColor: ink, domainColor: ink, tickColor: ink, gridColor: ink, gridOpacity: 0.15,
+      labelFontSize: 13, titleFontSize: 14, titleFontWeight: "normal",
+    },
+    header: { labelColor: ink, titleColor: ink, labelFontSize: 13, titleFontSize: 14 },
+    legend: { labelColor: ink, titleColor: ink, labelFontSize: 13, titleFontSize: 13, orient: "bottom", labelLimit: 320 },
+    title: { color: ink, subtitleColor: ink, fontSize: 15, fontWeight: "bold", anchor: "start" },
+    text: { color: ink, fontSize: 13 },
+    rule: { color: ink },
+    view: { stroke: null },
+  };
+
+  const isSingleView = (spec) => !["hconcat", "vconcat", "concat", "facet", "repeat"].some((key) => key in spec);
+
+  // A slider over an index shows and announces the value it stands for.
+  function nameSliders(figure, spec, view) {
+    const named = (spec.usermeta && spec.usermeta.controls) || {};
+    const controls = Array.isArray(named) ? named : Object.entries(named).map(([param, rest]) => ({ param, ...rest }));
+    for (const bind of figure.querySelectorAll(".vega-bind")) {
+      const input = bind.querySelector("input, select");
+      if (!input) continue;
+      const control = controls.find(({ param }) => param === input.name) || {};
+      const name = bind.querySelector(".vega-bind-name");
+      if (control.label && name) name.textContent = control.label;
+      input.setAttribute("aria-label", control.label || (name ? name.textContent.trim() : input.name));
+      const readout = document.createElement("output");
+      readout.className = "coevo-readout";
+      const show = () => {
+        const text = control.values ? control.values[Number(input.value)] : input.value;
+        readout.textContent = text;
+        input.setAttribute("aria-valuetext", text);
+      };
+      if (input.type === "range") {
+        for (const old of bind.querySelectorAll("input ~ label, input ~ span")) old.remove();
+        input.after(readout);
+        input.addEventListener("input", show);
+        view.addSignalListener(input.name, show);
+        show();
+      }
+    }
+  }
+
+  async function draw(figure) {
+    const box = figure.querySelector(".coevo-chart-view");
+    const spec = JSON.parse(figure.querySelector(".coevo-chart-spec").textContent);
+    const fluid = isSingleView(spec);
+    if (fluid) {
+      spec.width = "container";
+      spec.autosize = { type: "fit-x", contains: "padding" };
+    }
+    spec.background = "transparent";
+    const { view } = await vegaEmbed(box, spec, { mode: "vega-lite", renderer: "svg", actions: false, config });
+    const svg = box.querySelector("svg.marks");
+    if (svg) {
+      svg.setAttribute("role", "img");
+      svg.setAttribute("aria-label", figure.getAttribute("aria-label"));
+    }
+    nameSliders(figure, spec, view);
+    if (fluid) {
+      let drawn = box.clientWidth;
+      new ResizeObserver(() => {
+        const width = box.clientWidth;
+        if (width > 0 && width !== drawn) {
+          drawn = width;
+          view.width(width).runAsync();
+        }
+      }).observe(box);
+    }
+  }
+
+  function drawAll() {
+    for (const figure of document.querySelectorAll(".coevo-chart")) {
+      // A chart in a closed box has no width yet: wait until it has one.
+      const box = figure.querySelector(".coevo-chart-view");
+      const waiting = new ResizeObserver(() => {
+        if (box.clientWidth === 0) return;
+        waiting.disconnect();
+        draw(figure).catch((error) => {
+          box.textContent = "This chart could not be drawn.";
+          console.error(error);
+        });
+      });
+      waiting.observe(box);
+    }
+  }
+
+  if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", drawAll);
+  else drawAll();
+})();

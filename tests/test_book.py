@@ -1,0 +1,162 @@
+"""The book's own machinery: settings, vendored files, extensions and tools."""
+
+from __future__ import annotations
+
+import copy
+import importlib.util
+import json
+import re
+import sys
+import tomllib
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import nbformat
+import pytest
+import yaml
+
+from coevo.registry import RESULTS
+
+ROOT = Path(__file__).parents[1]
+VENDOR = ROOT / "book/_static/vendor"
+
+
+def load(path: str) -> ModuleType:
+    """Import a file of book/, which is no package."""
+    name = "book_" + Path(path).stem
+    spec = importlib.util.spec_from_file_location(name, ROOT / path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def pins(name: str) -> dict[str, str]:
+    """Return package -> version of a requirements file; fail on a line that is not an exact pin."""
+    found = {}
+    for line in (ROOT / name).read_text(encoding="utf-8").splitlines():
+        line = line.partition("#")[0].strip()
+        if not line or line.startswith("-r "):
+            continue
+        match = re.fullmatch(r"([A-Za-z0-9_.-]+)==([A-Za-z0-9_.+!]+)( ; .+)?", line)
+        assert match, f"{name}: {line!r} is not an exact pin"
+        found[re.sub(r"[-_.]+", "-", match[1]).lower()] = match[2]
+    return found
+
+
+def test_requirements_pin_every_dependency_once() -> None:
+    reader, dev, lab = (pins(f"requirements{kind}.txt") for kind in ("", "-dev", "-lab"))
+    assert not set(reader) & (set(dev) | set(lab))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    names = project["dependencies"] + project["optional-dependencies"]["book"]
+    assert {re.split(r"[><=~]", name)[0] for name in names} <= set(reader)
+    assert {re.split(r"[><=~]", name)[0] for name in project["optional-dependencies"]["test"]} <= set(dev)
+
+
+def test_every_page_of_the_contents_exists_and_every_result_is_in_it() -> None:
+    toc = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
+    pages = [toc["root"]] + [chapter["file"] for part in toc["parts"] for chapter in part["chapters"]]
+    assert len(set(pages)) == len(pages)
+    for page in pages:
+        assert any((ROOT / f"{page}{suffix}").exists() for suffix in (".md", ".ipynb")), page
+    assert {result.chapter for result in RESULTS} <= set(pages)
+
+
+def test_settings_keep_builds_offline_and_free_of_execution() -> None:
+    settings = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
+    assert settings["execute"]["execute_notebooks"] == "off"
+    assert settings["only_build_toc_files"] is True
+    config = settings["sphinx"]["config"]
+    assert config["nb_ipywidgets_js"] == {}
+    assert (VENDOR.parent / config["mathjax_path"]).is_file()
+    for name, folder in settings["sphinx"]["local_extensions"].items():
+        assert (ROOT / folder / f"{name}.py").is_file()
+
+
+def test_vendored_files_are_the_versions_their_readme_names() -> None:
+    table = (VENDOR / "README.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)/` \| \[([\w-]+)\]\S+ \| ([\d.]+) \| .*?`([^`]+)` \| `([^`]+)`", table, re.MULTILINE)
+    assert len(rows) == 4
+    for folder, name, version, licence, file in rows:
+        script = (VENDOR / folder / file).read_text(encoding="utf-8")
+        # Vega-Embed's own version appears as an ordinary string among others; all four are written out.
+        assert re.search(rf"""["']{re.escape(version)}["']""", script), f"{name} {version}"
+        assert (VENDOR / licence).stat().st_size > 1000
+
+
+def test_charts_need_a_text_alternative() -> None:
+    vegalite = load("book/_ext/vegalite.py")
+    html = vegalite.chart_html({"mark": "line", "usermeta": {"alt": 'Falls to "zero" </script>'}})
+    assert 'aria-label="Falls to &quot;zero&quot; &lt;/script&gt;"' in html
+    assert html.count("</script>") == 1
+    assert 'aria-label="seen"' in vegalite.chart_html({"mark": "line", "description": "seen"})
+    with pytest.raises(ValueError, match=r"usermeta\.alt"):
+        vegalite.chart_html({"mark": "line"})
+
+
+def test_normalising_leaves_what_a_reader_sees_and_nothing_else() -> None:
+    execute = load("book/tools/execute.py")
+    cell = nbformat.v4.new_code_cell("x", execution_count=1)
+    cell.metadata["execution"] = {"iopub.execute_input": "now"}
+    cell.metadata["tags"] = ["hide-input"]
+    view = {execute.WIDGET_VIEW: {"model_id": "random"}}
+    cell.outputs = [
+        nbformat.v4.new_output("stream", name="stdout", text="a"),
+        nbformat.v4.new_output("stream", name="stdout", text="b"),
+        nbformat.v4.new_output("display_data", data=dict(view)),
+        nbformat.v4.new_output("display_data", data={**view, "text/plain": "chart"}),
+    ]
+    notebook = nbformat.v4.new_notebook(cells=[cell, nbformat.v4.new_markdown_cell("text")])
+    notebook.metadata = nbformat.from_dict({"widgets": {}, "language_info": {"name": "python", "version": "3.11.2"}})
+    once: Any = copy.deepcopy(execute.normalise(notebook))
+    assert [output.output_type for output in once.cells[0].outputs] == ["stream", "display_data"]
+    assert once.cells[0].outputs[0].text == "ab"
+    assert once.cells[0].outputs[1].data == {"text/plain": "chart"}
+    assert once.cells[0].metadata == {"tags": ["hide-input"]}
+    assert set(once.metadata) == {"kernelspec", "language_info"}
+    assert "version" not in once.metadata.language_info
+    assert execute.normalise(copy.deepcopy(once)) == once
+    nbformat.validate(once)
+
+
+def test_run_times_are_of_the_chapters_in_the_contents() -> None:
+    runs = json.loads((ROOT / "book/_data/runs.json").read_text(encoding="utf-8"))
+    assert list(runs["chapters"]) == load("book/tools/execute.py").chapters()
+    assert all(0 < seconds < 60 for seconds in runs["chapters"].values())
+
+
+GOOD = '<a href="b.html#there">x</a><a href="https://example.org">x</a><img src="data:image/png;base64,AA==">'
+
+
+@pytest.mark.parametrize(
+    ("page", "fault"),
+    [
+        (GOOD, None),
+        ('<a href="missing.html">x</a>', "does not exist"),
+        ('<a href="b.html#nowhere">x</a>', "no such anchor"),
+        ('<a href="#nowhere">x</a>', "no such anchor"),
+        ('<img src="missing.png">', "does not exist"),
+        ('<script src="https://cdn.example.org/x.js"></script>', "another host"),
+        ('<script src="//cdn.example.org/x.js"></script>', "another host"),
+        ('<link rel="stylesheet" href="https://cdn.example.org/x.css">', "another host"),
+        ('<link rel="preconnect" href="https://cdn.example.org">', "another host"),
+        ('<iframe src="https://example.org"></iframe>', "another host"),
+        ("<style>@import 'https://cdn.example.org/x.css';</style>", "another host"),
+        ('<p style="background: url(https://example.org/x.png)">x</p>', "another host"),
+    ],
+)
+def test_link_checker(tmp_path: Path, page: str, fault: str | None) -> None:
+    check = load("book/tools/check_links.py").check
+    (tmp_path / "a.html").write_text(page, encoding="utf-8")
+    (tmp_path / "b.html").write_text('<p id="there">', encoding="utf-8")
+    faults, _ = check(tmp_path)
+    assert (faults == []) if fault is None else (len(faults) == 1 and fault in faults[0])
+
+
+def test_link_checker_reads_style_sheets_and_wants_pages(tmp_path: Path) -> None:
+    check = load("book/tools/check_links.py").check
+    (tmp_path / "x.css").write_text("@font-face { src: url('https://example.org/x.woff') }", encoding="utf-8")
+    assert len(check(tmp_path)[0]) == 2

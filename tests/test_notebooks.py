@@ -1,0 +1,173 @@
+"""Every chapter is stored as executed, and the check that compares its outputs does bite.
+
+nbval passes a cell that has never been executed, and ignores images: these tests close both gaps.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+CHAPTERS = sorted(
+    path.relative_to(ROOT).as_posix()
+    for path in (ROOT / "notebooks").rglob("*.ipynb")
+    if ".ipynb_checkpoints" not in path.parts
+)
+each_chapter = pytest.mark.parametrize("chapter", CHAPTERS)
+
+
+def load(chapter: str) -> dict[str, Any]:
+    notebook: dict[str, Any] = json.loads((ROOT / chapter).read_text(encoding="utf-8"))
+    return notebook
+
+
+def code_cells(chapter: str) -> list[dict[str, Any]]:
+    return [cell for cell in load(chapter)["cells"] if cell["cell_type"] == "code"]
+
+
+def outputs(chapter: str) -> list[dict[str, Any]]:
+    return [output for cell in code_cells(chapter) for output in cell["outputs"]]
+
+
+def text(value: str | list[str]) -> str:
+    return value if isinstance(value, str) else "".join(value)
+
+
+def test_there_are_chapters() -> None:
+    assert CHAPTERS
+
+
+def test_every_chapter_is_in_the_table_of_contents() -> None:
+    toc = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
+    listed = [chapter["file"] for part in toc["parts"] for chapter in part["chapters"]]
+    assert sorted(f"{name}.ipynb" for name in listed if name.startswith("notebooks/")) == CHAPTERS
+
+
+@each_chapter
+def test_executed_from_top_to_bottom(chapter: str) -> None:
+    counts = [cell["execution_count"] for cell in code_cells(chapter)]
+    assert counts == list(range(1, len(counts) + 1))
+
+
+@each_chapter
+def test_no_errors_and_no_stderr(chapter: str) -> None:
+    for output in outputs(chapter):
+        assert output["output_type"] != "error", output["evalue"]
+        assert output.get("name") != "stderr", text(output["text"])
+
+
+@each_chapter
+def test_every_figure_has_a_digest(chapter: str) -> None:
+    # nbval ignores images; it compares this text instead, so a stale figure fails.
+    for output in outputs(chapter):
+        data = output.get("data", {})
+        if "image/png" in data:
+            assert text(data["text/plain"]).startswith("Figure data")
+
+
+@each_chapter
+def test_every_chart_says_what_it_shows(chapter: str) -> None:
+    for output in outputs(chapter):
+        spec = output.get("data", {}).get("application/vnd.vegalite.v5+json")
+        if spec is not None:
+            assert spec.get("usermeta", {}).get("alt") or spec.get("description")
+
+
+@each_chapter
+def test_nothing_in_it_changes_from_run_to_run(chapter: str) -> None:
+    notebook = load(chapter)
+    assert notebook["nbformat"] == 4
+    assert notebook["metadata"]["kernelspec"] == {
+        "display_name": "Python 3",
+        "language": "python",
+        "name": "python3",
+    }
+    assert notebook["metadata"]["language_info"] == {"name": "python", "pygments_lexer": "ipython3"}
+    assert "widgets" not in notebook["metadata"]
+    assert not any("execution" in cell["metadata"] for cell in notebook["cells"])
+    for output in outputs(chapter):
+        data = output.get("data", {})
+        assert "application/vnd.jupyter.widget-view+json" not in data
+        for kind in ("text/plain", "text/html"):
+            assert not re.search(r" at 0x[0-9a-f]{6,}", text(data.get(kind, ""))), "a memory address"
+
+
+@each_chapter
+def test_cells_have_ids_and_the_file_is_valid(chapter: str) -> None:
+    nbformat.validate(nbformat.read(ROOT / chapter, as_version=4))
+
+
+def compare(path: Path) -> subprocess.CompletedProcess[str]:
+    """Run nbval on one notebook as `make test` does."""
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(path.parent)]
+    command += ["-c", str(path.parent / "pytest.ini"), "--nbval", "--nbval-current-env"]
+    command += ["--nbval-sanitize-with", str(ROOT / "tests/nbval.cfg"), path.name]
+    (path.parent / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
+    return subprocess.run(command, cwd=path.parent, capture_output=True, text=True, timeout=120, check=False)
+
+
+def small_notebook() -> Any:
+    """Return a notebook with one printed number, one figure digest and one chart, all stored correctly."""
+    source = """\
+class Plate:
+    def _repr_mimebundle_(self, **kwargs):
+        spec = {"mark": "line", "data": {"values": [{"x": 0, "y": 0.1234}]}}
+        return {
+            "image/png": "iVBORw0KGgo=",
+            "text/plain": "Figure data: one line, 0.4840",
+            "application/vnd.vegalite.v5+json": spec,
+        }
+
+print(f"{0.95**7:.4f}")
+Plate()"""
+    data = {
+        "image/png": "iVBORw0KGgo=",
+        "text/plain": "Figure data: one line, 0.4840",
+        "application/vnd.vegalite.v5+json": {
+            "mark": "line",
+            "data": {"values": [{"x": 0, "y": 0.1234}]},
+        },
+    }
+    cell = nbformat.v4.new_code_cell(source, execution_count=1)
+    cell.outputs = [
+        nbformat.v4.new_output("stream", name="stdout", text="0.6983\n"),
+        nbformat.v4.new_output("execute_result", data=data, execution_count=1),
+    ]
+    notebook = nbformat.v4.new_notebook(cells=[cell])
+    notebook.metadata = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
+    return notebook
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [
+        ("", ""),
+        ("0.6983", "0.6984"),  # a printed number
+        ("one line, 0.4840", "one line, 0.4841"),  # the digest of a figure
+        ("0.1234", "0.1235"),  # a value in an interactive chart
+    ],
+    ids=["as stored", "number", "figure", "chart"],
+)
+def test_a_changed_digit_is_noticed(tmp_path: Path, right: str, wrong: str) -> None:
+    notebook = small_notebook()
+    stored = json.loads(
+        json.dumps(notebook.cells[0].outputs).replace(right, wrong) if right else json.dumps(notebook.cells[0].outputs)
+    )
+    notebook.cells[0].outputs = [nbformat.from_dict(output) for output in stored]
+    path = tmp_path / "small.ipynb"
+    nbformat.write(notebook, path)
+    result = compare(path)
+    if right:
+        assert result.returncode == 1, result.stdout
+        assert wrong in result.stdout
+    else:
+        assert result.returncode == 0, result.stdout
