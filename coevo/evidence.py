@@ -215,13 +215,23 @@ def _cells(row: Verdict) -> tuple[str, ...]:
     margin = "exact" if row.standard_error == 0.0 and row.passed else f"{row.margin:+.1f}"
     return (
         row.quantity,
-        f"{row.simulated:.4g} ± {row.standard_error:.1g}",
+        _with_error(row.simulated, row.standard_error),
         {">=": "≥", "<=": "≤", "==": "="}[row.relation],
-        f"{row.bound:.4g}",
+        f"{row.bound:.5g}",
         margin,
         f"{row.detectable:.1g}",
         row.word,
     )
+
+
+def _with_error(value: float, standard_error: float) -> str:
+    """Write a value to the second digit of its standard error."""
+    if standard_error == 0.0:
+        return f"{value:.5g}"
+    decimals = 1 - int(np.floor(np.log10(standard_error)))
+    if 0 <= decimals <= 7:
+        return f"{value:.{decimals}f} ± {standard_error:.{decimals}f}"
+    return f"{value:.4g} ± {standard_error:.2g}"
 
 
 def _text(rows: Iterable[Verdict]) -> str:
