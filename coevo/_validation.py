@@ -14,14 +14,19 @@ Array = NDArray[np.float64]
 #: Two numbers that should be equal after rounding (sums to one, symmetry) may differ by this much.
 ROUNDING = 1e-9
 
+#: Counts up to here, and sums and products with a float, are exact.
+LARGEST = 10**15
 
-def integer(name: str, value: Any, *, minimum: int) -> int:
-    """Return `value` as an int of at least `minimum`; booleans and floats are refused."""
+
+def integer(name: str, value: Any, *, minimum: int, maximum: int = LARGEST) -> int:
+    """Return `value` as an int between `minimum` and `maximum`; booleans and floats are refused."""
+    allowed = f"an integer >= {minimum}" + (f" and <= {maximum}" if maximum < LARGEST else "")
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, Integral):
-        raise TypeError(f"{name} must be an integer >= {minimum}, got {value!r}")
-    if value < minimum:
-        raise ValueError(f"{name} must be an integer >= {minimum}, got {value}")
-    return int(value)
+        raise TypeError(f"{name} must be {allowed}, got {value!r}")
+    result = int(value)
+    if result < minimum or result > maximum:
+        raise ValueError(f"{name} must be {allowed if result < minimum else f'at most {maximum}'}, got {result}")
+    return result
 
 
 def number(
@@ -34,7 +39,8 @@ def number(
     open_maximum: bool = False,
 ) -> float:
     """Return `value` as a finite float inside the stated interval."""
-    left, right = "(" if open_minimum else "[", ")" if open_maximum else "]"
+    left = "(" if open_minimum or np.isinf(minimum) else "["
+    right = ")" if open_maximum or np.isinf(maximum) else "]"
     allowed = f"{left}{minimum:g}, {maximum:g}{right}"
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
         raise TypeError(f"{name} must be a number in {allowed}, got {value!r}")
@@ -61,16 +67,15 @@ def _array(name: str, value: Any) -> NDArray[Any]:
 def real_array(name: str, value: Any, shape: tuple[int | None, ...] | None = None) -> Array:
     """Return `value` as a finite float array; `None` in `shape` stands for any length of at least one."""
     array = _array(name, value)
-    if array.dtype == np.bool_ or not (
-        np.issubdtype(array.dtype, np.floating) or np.issubdtype(array.dtype, np.integer)
-    ):
+    if array.dtype.kind not in "iuf":
         raise TypeError(f"{name} must be an array of real numbers, got dtype {array.dtype}")
     if shape is not None:
         fits = array.ndim == len(shape) and all(
             have >= 1 if want is None else have == want for have, want in zip(array.shape, shape, strict=True)
         )
         if not fits:
-            wanted = "(" + ", ".join("any" if s is None else str(s) for s in shape) + ")"
+            sizes = ["any" if s is None else str(s) for s in shape]
+            wanted = f"({sizes[0]},)" if len(sizes) == 1 else f"({', '.join(sizes)})"
             raise ValueError(f"{name} must have shape {wanted}, got {array.shape}")
     array = array.astype(np.float64)
     if not np.isfinite(array).all():
@@ -79,12 +84,15 @@ def real_array(name: str, value: Any, shape: tuple[int | None, ...] | None = Non
 
 
 def integer_array(name: str, value: Any, *, minimum: int) -> NDArray[np.int64]:
-    """Return `value` as an int64 array whose entries are all at least `minimum`."""
+    """Return `value` as an int64 array whose entries lie between `minimum` and `LARGEST`; it may be empty."""
     array = _array(name, value)
-    if not np.issubdtype(array.dtype, np.integer):
+    if array.size == 0:
+        return array.astype(np.int64)
+    if array.dtype.kind not in "iu":
         raise TypeError(f"{name} must hold integers >= {minimum}, got dtype {array.dtype}")
-    if array.size and array.min() < minimum:
-        raise ValueError(f"{name} must hold integers >= {minimum}, got {array.min()}")
+    if array.min() < minimum or array.max() > LARGEST:
+        allowed, got = (f">= {minimum}", array.min()) if array.min() < minimum else (f"<= {LARGEST}", array.max())
+        raise ValueError(f"{name} must hold integers {allowed}, got {got}")
     return array.astype(np.int64)
 
 
@@ -121,7 +129,7 @@ def covariance(name: str, value: Any, *, dim: int | None = None, definite: bool 
         raise ValueError(f"{name} must be positive semidefinite, got an eigenvalue {lowest.min():g}")
     if definite and (lowest <= 4 * cov.shape[-1] * np.finfo(float).eps * size).any():
         raise ValueError(f"{name} must be positive definite, got a smallest eigenvalue {lowest.min():g}")
-    symmetric: Array = 0.5 * (cov + np.swapaxes(cov, -1, -2))
+    symmetric: Array = 0.5 * cov + 0.5 * np.swapaxes(cov, -1, -2)
     return symmetric
 
 

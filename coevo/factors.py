@@ -160,7 +160,7 @@ def refit_pooled(
     user_mean = multiply(user_unit, user_log_scale, rng.standard_normal(log_scale.shape))
     user_mean = user_offset + user_mean / np.sqrt(np.maximum(m, 1))[..., None]
     user = _scatter_columns(user_unit, user_log_scale, m, rng)
-    weight = np.sqrt(n * m / np.maximum(total, 1))
+    weight = np.sqrt(n / np.maximum(total, 1)) * np.sqrt(m)  # the product n m could overflow
     between = weight[..., None] * (own_mean - user_mean)
     columns = np.concatenate([own, user, between[..., :, None]], axis=-1)
     columns /= np.sqrt(np.maximum(total - 1, 1))[..., None, None]
@@ -188,8 +188,10 @@ def _triangularise(columns: Array) -> tuple[Array, Array]:
 
     The rank is at most the number of columns that are not zero; what the last rows keep beyond it is rounding.
     """
-    rows = columns.copy()
-    dim = rows.shape[-2]
+    dim = columns.shape[-2]
+    top = np.abs(columns).max(axis=-1)  # rows of length about one: squares of small numbers would underflow
+    unit_of_row = np.where(top > 0, top, 1.0)
+    rows = columns / unit_of_row[..., None]
     size = np.linalg.norm(rows, axis=-1)
     left = np.count_nonzero((rows != 0).any(axis=-2), axis=-1)
     unit = np.zeros((*rows.shape[:-1], dim))
@@ -200,9 +202,10 @@ def _triangularise(columns: Array) -> tuple[Array, Array]:
         kept = (length > LOST * size[..., k]) & (left > 0)
         left = left - kept
         length = np.where(kept, length, 1.0)
-        log_scale[..., k] = np.where(kept, np.log(length), -np.inf)
+        log_scale[..., k] = np.where(kept, np.log(length) + np.log(unit_of_row[..., k]), -np.inf)
         direction = np.where(kept[..., None], rows[..., k, :] / length[..., None], 0.0)
         product = (rows[..., k + 1 :, :] * direction[..., None, :]).sum(axis=-1)
         rows[..., k + 1 :, :] -= product[..., None] * direction[..., None, :]
-        unit[..., k + 1 :, k] = product / length[..., None]
+        stretch = unit_of_row[..., k + 1 :] / unit_of_row[..., k, None]
+        unit[..., k + 1 :, k] = product / length[..., None] * stretch
     return unit, log_scale

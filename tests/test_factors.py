@@ -116,3 +116,56 @@ def test_directions_may_part_for_ever():
     np.testing.assert_array_equal(new.unit, unit)  # e^-6000 of the first direction is nothing to the second
     assert stats.kstest(5 * np.exp(2 * (new.log_scale[:, 0] + 3000)), stats.chi2(5).cdf).pvalue > 1e-9
     assert stats.kstest(5 * np.exp(2 * (new.log_scale[:, 1] + 9000)), stats.chi2(4).cdf).pvalue > 1e-9
+
+
+# Either side of the constants
+
+
+@pytest.mark.parametrize("units", [1.0, 1e-100])
+@pytest.mark.parametrize(("eigenvalue", "rank"), [(1e-12, 2), (1e-14, 1)])
+def test_an_eigenvalue_of_a_correlation_matrix_below_1e_13_is_zero(eigenvalue, rank, units):
+    """Eigenvalues e and 2 - e of [[1, 1 - e], [1 - e, 1]], whatever the units of its coordinates."""
+    size = np.array([1.0, units])
+    cov = np.array([[1.0, 1.0 - eigenvalue], [1.0 - eigenvalue, 1.0]]) * np.outer(size, size)
+    unit, log_scale = factors.factorise(cov)
+    assert np.isfinite(log_scale).sum() == rank
+    if rank == 2:
+        # the matrix holds e itself to 1e-16 / 1e-12, so its determinant e (2 - e) to 1e-4
+        assert np.exp(2 * (log_scale[1] - np.log(units))) == pytest.approx(eigenvalue * (2 - eigenvalue), rel=3e-4)
+    assert unit[1, 0] == pytest.approx(units, rel=1e-11)
+
+
+@pytest.mark.parametrize(("width", "rank"), [(1e-9, 2), (1e-11, 1)])
+def test_a_direction_below_1e_10_of_its_coordinate_is_lost(width, rank):
+    """Own images on the line x_1 = x_2, user images on the axis x_2 with standard deviation `width`."""
+    runs = 200
+    unit = np.broadcast_to(np.array([[1.0, 0.0], [1.0, 1.0]]), (runs, 2, 2))
+    line = np.broadcast_to([0.0, -np.inf], (runs, 2))
+    across = np.broadcast_to([-np.inf, np.log(width)], (runs, 2))
+    counts = np.full(runs, 40)
+    new = factors.refit_pooled(unit, line, counts, np.zeros((runs, 2)), unit, across, counts, np.random.default_rng(3))
+    np.testing.assert_array_equal(np.isfinite(new.log_scale).sum(axis=-1), rank)
+
+
+@pytest.mark.parametrize(("n", "m"), [(10**10, 10**10), (10**9, 10**12), (3, 10**12)])
+def test_pooled_counts_whose_product_overflows(n, m):
+    """E Sigma = ((n-1) Sigma + (m-1) Sigma* + Sigma m/s + Sigma* n/s + n m / s delta delta') / (s - 1)."""
+    runs = 4000
+    own, user = 1.0, 4.0
+    unit, zeros = np.ones((runs, 1, 1)), np.zeros((runs, 1))
+    new = factors.refit_pooled(
+        unit,
+        zeros,
+        np.full(runs, n),
+        np.full((runs, 1), 10.0),
+        unit,
+        zeros + np.log(2.0),
+        np.full(runs, m),
+        np.random.default_rng(1),
+    )
+    s = n + m
+    expected = ((n - 1) * own + (m - 1) * user + own * m / s + user * n / s + n * (m / s) * 100) / (s - 1)
+    values = np.exp(2 * new.log_scale[:, 0])
+    # 6.1 standard errors of a mean over the runs: one false alarm in 10^9
+    assert abs(values.mean() - expected) < 6.1 * values.std() / np.sqrt(runs)
+    assert abs(new.shift.mean() - m / s * 10) < 6.1 * new.shift.std() / np.sqrt(runs)

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from coevo.evidence import check_equal
 from coevo.measures import image_diversity
 from coevo.simulation import (
     STATISTICS,
@@ -37,6 +38,21 @@ def states(draw, runs=6):
     return State.create(p / p.sum(), rng.standard_normal((n_texts, dim)), root @ np.swapaxes(root, -1, -2), runs)
 
 
+def assert_mean(name, values, expected):
+    """Check that the mean over runs is `expected`, with one false alarm in 10^9."""
+    moved = np.ptp(values) > 1e-9  # rounding has neither a spread nor a shape
+    verdict = check_equal(
+        name,
+        values.mean(),
+        values.std(ddof=1) / np.sqrt(len(values)) if moved else 0.0,
+        expected,
+        runs=len(values),
+        skewness=float(stats.skew(values)) if moved else 0.0,
+        false_alarm=1e-9,
+    )
+    assert verdict.passed, verdict
+
+
 @quick
 @given(states(), seeds, st.integers(1, 12), st.integers(1, 12), st.integers(0, 3))
 def test_the_simplex_stays_a_simplex(state, seed, text_samples, image_samples, user_images):
@@ -62,13 +78,16 @@ def test_a_corpus_stays_a_simplex(state, seed):
 
 
 @quick
-@given(states(), seeds)
+@given(states(runs=1500), seeds)
 def test_a_text_model_is_a_martingale_of_posteriors(state, seed):
-    """Texts without mass stay without; a single text stays certain."""
+    """E p' = p, whatever the images; texts without mass stay without, and a single text stays certain."""
     new = text_update(state, 9, seed)
     assert (new.p[state.p == 0] == 0).all()
     if state.n_texts == 1:
         np.testing.assert_allclose(new.p, 1.0, rtol=1e-14)
+    for k, p in enumerate(state.p[0]):
+        if 0.01 < p < 0.99:  # so that 9 x 1500 images hold well over a hundred of either kind
+            assert_mean(f"mass of text {k}", new.p[:, k], p)
 
 
 @quick
@@ -123,10 +142,16 @@ MEAN = np.array([[0.0, 0.0], [1.0, 0.5], [-0.5, 0.8]])
 COV = np.array([np.eye(2), [[1.0, 0.6], [0.6, 0.8]], np.diag([0.2, 1.5])])
 
 
-def assert_same(a, b):
+def smallest_p_value(a, b):
+    """Smallest Bonferroni-corrected p-value of two-sample tests, row by row."""
     # rounded, so that images that did not move are ties
     p_values = [stats.ks_2samp(x, y).pvalue for x, y in zip(np.round(a, 9), np.round(b, 9), strict=True)]
-    assert min(p_values) * len(p_values) > 1e-9
+    return min(p_values) * len(p_values)
+
+
+def assert_same(a, b):
+    p_value = smallest_p_value(a, b)
+    assert p_value > 1e-9, f"the laws differ, p = {p_value:.1e}"
 
 
 def test_the_order_of_the_texts_does_not_matter():
@@ -134,6 +159,23 @@ def test_the_order_of_the_texts_does_not_matter():
     plain, permuted = samples(MEAN, COV, P), samples(MEAN[order], COV[order], P[order])
     for a, b in zip(plain[:3], permuted[:3], strict=True):
         assert_same(a.T[order], b.T)
+        # Negative control: the inverse permutation, which is another one.
+        assert smallest_p_value(a.T[np.argsort(order)], b.T) < 1e-9
+
+
+def test_a_text_keeps_its_own_images_when_the_order_changes():
+    """Negative control: masses reordered and images not give another system."""
+    order = [2, 0, 1]
+    plain, confused = samples(MEAN, COV, P), samples(MEAN, COV, P[order])
+    with pytest.raises(AssertionError, match="the laws differ"):
+        assert_same(plain[0].T[order], confused[0].T)
+
+
+def rotated_parts(states, turn):
+    """Every coordinate of the means (., K, d) and covariances (., K, d, d) of `samples`, turned; arrays (F, runs)."""
+    return [(x @ turn.T).reshape(len(x), -1).T for x in states[3:4]] + [
+        (turn @ x @ turn.T).reshape(len(x), -1).T for x in states[4:]
+    ]
 
 
 def test_rotated_images_are_rotated():
@@ -141,8 +183,15 @@ def test_rotated_images_are_rotated():
     plain, turned = samples(MEAN, COV, P), samples(MEAN @ turn.T, turn @ COV @ turn.T, P)
     for a, b in zip(plain[:3], turned[:3], strict=True):
         assert_same(a.T, b.T)
-    assert_same((plain[3] @ turn.T).reshape(8000, -1).T, turned[3].reshape(8000, -1).T)
-    assert_same((turn @ plain[4] @ turn.T).reshape(8000, -1).T, turned[4].reshape(8000, -1).T)
+    found = rotated_parts(turned, np.eye(2))
+    for a, b in zip(rotated_parts(plain, turn), found, strict=True):
+        assert_same(a, b)
+    # Negative controls: not turned at all, and turned by ten degrees too much.
+    angle = np.deg2rad(10)
+    more = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) @ turn
+    for wrong in (np.eye(2), more):
+        for a, b in zip(rotated_parts(plain, wrong), found, strict=True):
+            assert smallest_p_value(a, b) < 1e-9
 
 
 @pytest.mark.parametrize("runs", [255, 256, 257, 600])

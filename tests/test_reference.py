@@ -218,9 +218,11 @@ def test_a_mean_that_moves_on_one_image_is_caught(monkeypatch):
 
 def test_supports_are_not_confused(monkeypatch):
     """Negative control: densities compared across different supports give another law."""
-    monkeypatch.setattr(
-        updates, "_same_support", lambda images, kept: np.ones((*images.mean.shape[:2], images.mean.shape[1]), bool)
-    )
+
+    def everywhere(images, *rest):
+        return np.ones((*images.mean.shape[:2], images.mean.shape[1]), bool)
+
+    monkeypatch.setattr(updates, "_same_support", everywhere)
     with pytest.raises(AssertionError, match="laws differ"):
         assert_same_law("singular images on one plane")
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from scipy import special, stats
 
+import coevo.simulation.runs as engine
 from coevo import factors
 from coevo.evidence import check_equal
 from coevo.simulation import (
@@ -38,6 +39,8 @@ TILTED = {
     3: np.array([[1.0, 0.6, 0.2], [0.6, 0.8, -0.1], [0.2, -0.1, 2.0]]),
     4: np.diag([1.0, 0.5, 2.0, 0.1]) + 0.05,
 }
+
+P3 = np.array([0.5, 0.3, 0.2])
 
 
 def assert_law(values, cdf):
@@ -149,6 +152,75 @@ def test_densities_on_a_common_line_decide():
         np.testing.assert_allclose(found[r], joint / joint.sum(), rtol=1e-12)
 
 
+def assert_coinciding_texts_keep_their_ratio(state, text_samples=20):
+    """The posterior of two coinciding laws (texts 0 and 1) is their prior: the ratio inside the class never moves."""
+    p = text_update(state, text_samples, 6).p
+    before = state.p[:, 0] / state.p[:, 1]
+    alive = p[:, 1] > 0
+    assert alive.mean() > 0.9
+    np.testing.assert_allclose(p[alive, 0] / p[alive, 1], before[alive], rtol=1e-12)
+    np.testing.assert_array_equal(p[~alive, 0], 0.0)
+    return p
+
+
+@pytest.mark.parametrize("sigma", [1.0, 1e-12, 1e-18, 1e-150])
+def test_two_coinciding_texts_stay_as_they_are_at_every_scale(sigma):
+    """At 1e-18 the images x = mu + sigma z are no longer different numbers from mu = (1, 0)."""
+    state = State.create([0.9, 0.1], [[1.0, 0.0], [1.0, 0.0]], sigma**2 * np.eye(2), 200)
+    np.testing.assert_allclose(assert_coinciding_texts_keep_their_ratio(state), state.p, rtol=1e-12)
+
+
+def test_a_wide_text_beside_two_coinciding_narrow_ones():
+    """Images of the narrow class name the class; no image of the wide text lies where its density is not zero."""
+    cov = np.array([1e-300, 1e-300, 1.0])[:, None, None] * np.eye(2)
+    for mean in ([1.0, 0.0], [0.0, 0.0]):
+        state = State.create([0.45, 0.05, 0.5], [[1.0, 0.0], [1.0, 0.0], mean], cov, 500)
+        p = assert_coinciding_texts_keep_their_ratio(state)
+        np.testing.assert_allclose(20 * p[:, 2], np.round(20 * p[:, 2]), rtol=0, atol=1e-12)
+        assert_mean("mass of the wide text", p[:, 2], 0.5)
+
+
+@pytest.mark.parametrize("dim", [2, 3, 4])
+def test_coinciding_texts_whose_directions_have_parted(dim):
+    """L_j^{-1} L_i = I to the last digit: a rounded zero below its diagonal would be multiplied by e^(50 k)."""
+    rng = np.random.default_rng(dim)
+    runs = 100
+    unit = np.eye(dim) + np.tril(rng.standard_normal((runs, 1, dim, dim)), -1)
+    other = np.eye(dim) + np.tril(rng.standard_normal((runs, 1, dim, dim)), -1)
+    images = ImageModel(
+        np.broadcast_to(np.array([0.3, 0.3, 5.0])[:, None], (runs, 3, dim)),
+        np.concatenate([unit, unit, other], axis=1),
+        np.broadcast_to(-50.0 * np.arange(dim), (runs, 3, dim)),
+    )
+    p = assert_coinciding_texts_keep_their_ratio(State(np.tile(P3, (runs, 1)), images, images))
+    assert_mean("mass of the third text", p[:, 2], 0.2)
+
+
+def test_a_common_offset_of_the_coordinates_does_not_matter():
+    """Means that are multiples of 1/1024, so that adding 2^40, about 1e12, rounds none of them."""
+    rng = np.random.default_rng(4)
+    mean = np.round(1024 * rng.standard_normal((3, 2))) / 1024
+    cov = np.array([np.eye(2), TILTED[2], np.diag([0.2, 1.5])])
+    near, far = (text_update(State.create(P3, mean + shift, cov, 300), 10, 7).p for shift in (0.0, 2.0**40))
+    np.testing.assert_allclose(far, near, rtol=1e-12)
+    assert np.ptp(near, axis=0).min() > 0.1  # the posteriors do differ from run to run
+
+
+@pytest.mark.parametrize(("gap", "same"), [(1e-11, True), (1e-7, False)])
+@pytest.mark.parametrize("tilted", [False, True])
+def test_supports_are_compared_to_nine_digits(gap, same, tilted):
+    """Two lines that differ by `gap` in slope or in place, either side of `SAME_SUPPORT`."""
+    slopes = np.array([0.5, 0.5 + gap * tilted])
+    direction = np.stack([np.ones(2), slopes], axis=1)
+    cov = np.array([1.0, 4.0])[:, None, None] * direction[:, :, None] * direction[:, None, :]
+    mean = np.array([[0.0, 0.0], [0.0, gap * (not tilted)]])
+    found = text_update(State.create([0.3, 0.7], mean, cov, 50), 1, 2).p[:, 0]
+    state = State.create([0.3, 0.7], [[0.0], [0.0]], [[[1.0]], [[4.0]]], 50)
+    for r, [(k, z)] in enumerate(posterior_of_drawn_images(state, 1, 2)):
+        joint = [0.3, 0.7] * stats.norm.pdf((1 + k) * z[0], 0.0, [1.0, 2.0])
+        assert found[r] == pytest.approx(joint[0] / joint.sum() if same else 1.0 - k, rel=1e-9)
+
+
 def test_many_images_are_cut_into_passes():
     state = circle(3, runs=5)
     many = text_update(state, updates.IMAGES_PER_PASS + 1, 1).p
@@ -221,7 +293,7 @@ def assert_compounding(image_updates):
     """E log det Sigma after S_I refits: each adds the mean of log prod chi-square_(nu-k) / nu (d = 1 here)."""
     nu = 5
     system = System(State.create([1.0], [[0.0]], [[1.0]]), 1, nu + 1, text_updates=0, image_updates=image_updates)
-    state = macro_step(system.initial.repeat(20_000), system, 4)
+    state = macro_step(State.create([1.0], [[0.0]], [[1.0]], 20_000), system, 4)
     expected = image_updates * (special.digamma(nu / 2) + np.log(2 / nu))
     assert_mean("log variance", 2 * state.images.log_scale[:, 0, 0], expected)
 
@@ -365,6 +437,21 @@ def test_moments_under_user_content_follow_their_recursion(n, m, cov, limit, off
         assert (round(expected[2000]["F"], 4), round(expected[2000]["T"], 4)) == limit
 
 
+def test_ten_thousand_million_images_of_either_kind():
+    """E Sigma = I + n m / (s (s - 1)) delta delta', s = n + m; the product n m = 1e20 is no 64-bit integer."""
+    n = m = 10**10
+    user = UserContent(m, np.array([10.0, 0.0]), np.eye(2))
+    state = image_update(State.create([1.0], [[0.0, 0.0]], np.eye(2), 400), n, 1, user)
+    s = n + m
+    between = float(n) * m / (float(s) * (s - 1)) * 100
+    assert between == pytest.approx(25.0, rel=1e-9)
+    for i, j in ((0, 0), (0, 1), (1, 1)):
+        assert_mean(f"Sigma_{i}{j}", state.cov[:, 0, i, j], (i == j) + between * (i == j == 0))
+    assert_mean("mean", state.mean[:, 0, 0], 5.0)
+    # One run: sd (n m / s^2) 2 |delta| sqrt(1/n + 1/m) = 7.1e-5 from the means, 1e-5 from the scatter
+    np.testing.assert_allclose(state.cov[:, 0, 0, 0], 1 + between, atol=6.5 * 7.2e-5)
+
+
 def test_user_content_of_the_initial_law_and_of_its_own_law_agree():
     initial = circle(3, 0.7)
     arguments = {"steps": 4, "runs": 3, "rng": 5}
@@ -415,11 +502,103 @@ def test_an_injection_sets_masses_images_and_reference():
     np.testing.assert_array_equal(never.p, state.p)
 
 
+def test_means_of_new_texts_have_the_stated_law():
+    """N(mean, mean_cov) with variances 2 and 1 and a correlation of 0.85: no factor but L gives L L'."""
+    mean, cov, runs = np.array([3.0, -1.0]), np.array([[2.0, 1.2], [1.2, 1.0]]), 20_000
+    corpus = CorpusInjection(1.0, 0.25, mean, np.eye(2), mean_cov=cov)
+    state = inject_text(State.create([1.0, 0.0], np.zeros((2, 2)), np.eye(2), runs), corpus, 3)
+    found = state.mean[:, 1] - mean
+    np.testing.assert_array_equal(state.initial.mean[:, 1], state.mean[:, 1])
+    for v in np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0], [1.0, -1.0]]):
+        assert_law(found @ v / np.sqrt(v @ cov @ v), stats.norm.cdf)
+    assert_law(np.einsum("ri,ij,rj->r", found, np.linalg.inv(cov), found), stats.chi2(2).cdf)
+
+
 def test_texts_below_the_stated_mass_are_dropped():
     state = circle(3, p=[0.5, 0.5 - 1e-20, 1e-20], runs=2)
     corpus = CorpusInjection(0.0, 0.1, [0.0, 0.0], np.eye(2))
     assert (inject_text(state, corpus, 1).p[:, 2] > 0).all()
     assert (inject_text(state, corpus, 1, drop_below=1e-15).p[:, 2] == 0).all()
+    np.testing.assert_allclose(inject_text(state, corpus, 1, drop_below=1e-15).p.sum(axis=1), 1.0, rtol=1e-15)
+    assert (inject_text(state, corpus, 1, drop_below=1e-21).p[:, 2] > 0).all()
+
+
+def test_the_largest_text_is_never_dropped():
+    p = np.array([[0.2, 0.5, 0.3], [0.45, 0.15, 0.4], [0.34, 0.33, 0.33]])
+    state = State(p, circle(3, runs=3).images, circle(3, runs=3).images)
+    corpus = CorpusInjection(0.0, 0.1, [0.0, 0.0], np.eye(2))
+    np.testing.assert_array_equal(inject_text(state, corpus, 1, drop_below=0.9).p, np.eye(3)[[1, 0, 0]])
+    entered = inject_text(state, CorpusInjection(1.0, 0.1, [0.0, 0.0], np.eye(2)), 1, drop_below=0.9).p
+    np.testing.assert_allclose(entered.max(axis=1), 0.9, rtol=1e-14)
+    np.testing.assert_allclose(entered.sum(axis=1), 1.0, rtol=1e-14)
+
+
+@pytest.mark.parametrize("steps", [4, 9])
+def test_runs_drop_texts_below_their_share_of_the_risk(monkeypatch, steps):
+    """At most K + steps texts, each dropped once, and S_T M + S_I N draws a step: one chance in 10^12 in all."""
+    seen = []
+
+    def spying(state, system, rng, drop_below=0.0):
+        seen.append(drop_below)
+        return macro_step(state, system, rng, drop_below)
+
+    monkeypatch.setattr(engine, "macro_step", spying)
+    corpus = CorpusInjection(0.5, 0.1, [0.0, 0.0], np.eye(2))
+    system = System(circle(3), 5, 7, text_updates=2, image_updates=3, corpus=corpus)
+    replicate(system, steps, 2, rng=1)
+    simulate(system, steps, 2, rng=1)
+    draws = 2 * 5 + 3 * 7
+    np.testing.assert_allclose(seen, np.full(2 * steps, 1e-12 / (steps * draws * (3 + steps))), rtol=1e-12)
+
+
+def laws_of_a_growing_corpus(drop_below):
+    """Text diversity, second and third mass, and mean image after 30 steps; new texts take 0.9 of the mass."""
+    corpus = CorpusInjection(0.9, 0.9, [0.0, 0.0], np.eye(2), mean_cov=0.1 * np.eye(2))
+    system = System(circle(2, 1.0, radius=0.3), 8, 12, corpus=corpus)
+    state, rng = circle(2, 1.0, radius=0.3, runs=400), np.random.default_rng(5 + (drop_below > 0))
+    for _ in range(30):
+        state = macro_step(state, system, rng, drop_below)
+    top = np.sort(state.p, axis=1)
+    values = [1 - (state.p**2).sum(axis=1), top[:, -2], top[:, -3]]
+    return state.n_texts, np.stack([*values, (state.p[..., None] * state.mean).sum(axis=1)[:, 0]])
+
+
+def test_dropping_changes_the_size_of_a_corpus_and_not_its_law():
+    def smallest_p_value(a, b):
+        return min(stats.ks_2samp(x, y).pvalue for x, y in zip(a, b, strict=True)) * len(a)
+
+    places, whole = laws_of_a_growing_corpus(0.0)
+    system = System(circle(2), 8, 12, corpus=CorpusInjection(0.9, 0.9, [0.0, 0.0], np.eye(2)))
+    fewer, dropped = laws_of_a_growing_corpus(engine._drop_below(system, 30))
+    assert smallest_p_value(whole, dropped) > FALSE_ALARM
+    assert fewer < places
+    # Negative control: dropping what still counts.
+    assert smallest_p_value(whole, laws_of_a_growing_corpus(0.2)[1]) < FALSE_ALARM
+
+
+def test_places_of_a_growing_corpus_do_not_grow_with_the_steps():
+    """With images that hardly tell texts apart, a text dies by dilution: a tenth is left each step."""
+    corpus = CorpusInjection(1.0, 0.9, [0.0, 0.0], np.eye(2))
+    places = []
+    for steps in (60, 240):
+        path = simulate(System(circle(2, radius=0.01), 5, 200, corpus=corpus), steps, 3, rng=1, every=steps)
+        places.append(path.p.shape[2])
+        np.testing.assert_allclose(path.p.sum(axis=-1), 1.0, rtol=1e-14)
+    # The threshold is 1e-12 / (60 * 205 * 62) = 1.3e-18, or 8e-20: 18 or 19 texts are above it, and places grow by a
+    # quarter at a time.
+    assert max(places) <= 40
+    assert min(places) >= 10
+
+
+def test_blocks_that_grow_apart_have_no_statistic_per_text():
+    """A block of 256 runs grows in the first step, the lone last run does not."""
+    system = System(circle(2), 5, 6, corpus=CorpusInjection(0.05, 0.1, [0.0, 0.0], np.eye(2)))
+    for workers in (1, 2):
+        with pytest.raises(
+            ValueError, match=r"statistics\['fidelity'\] must keep its shape \(3,\) .* grows, got \(2,\)"
+        ):
+            replicate(system, 1, 257, rng=1, times=[1], statistics=["fidelity"], workers=workers)
+    assert replicate(system, 1, 257, rng=1, times=[1]).mean["text_diversity"].shape == (1,)
 
 
 def test_paths_of_a_growing_corpus_are_padded():
@@ -530,7 +709,8 @@ def test_means_of_replicate_are_those_of_the_paths():
         np.testing.assert_allclose(found.mean[name], values.mean(axis=0), rtol=1e-13, atol=1e-300)
         se = values.std(axis=0, ddof=1) / np.sqrt(300)
         np.testing.assert_allclose(found.standard_error[name], se, rtol=1e-11, atol=1e-14)
-        np.testing.assert_allclose(found.quantile[name], np.quantile(values, [0.1, 0.5], axis=0), rtol=1e-13)
+        quantile = np.quantile(values, [0.1, 0.5], axis=0, method="inverted_cdf")  # the value of a run
+        np.testing.assert_allclose(found.quantile[name], quantile, rtol=1e-13)
         skewness = stats.skew(values[:, -1], axis=0)
         np.testing.assert_allclose(found.skewness[name][-1], skewness, rtol=1e-9)
     assert found.runs == 300
@@ -573,6 +753,41 @@ def test_point_masses_have_no_diversity():
     np.testing.assert_array_equal(state.images.log_diversity, -np.inf)
     found = replicate(System(state, 5, 6), 2, 3, rng=1, statistics=["image_diversity", "log_image_diversity"])
     np.testing.assert_array_equal(found.mean["log_image_diversity"], -np.inf)
+
+
+def test_quantiles_of_point_masses_are_minus_infinity():
+    """Every fourth run starts from point masses: the lowest quarter of the log-diversities is -inf, the rest is not."""
+    point, round_ = (State.create([0.5, 0.5], np.eye(2), c * np.eye(2)) for c in (0.0, 1.0))
+    chosen = np.arange(300) % 4 == 0
+
+    def mixed(pick):
+        return np.where(chosen.reshape(-1, *[1] * (pick(point).ndim - 1)), pick(point), pick(round_))
+
+    images = ImageModel(*(mixed(lambda s, n=n: getattr(s.images, n)) for n in ("mean", "unit", "log_scale")))
+    system = System(State(mixed(lambda s: s.p), images, images), 3, 8)
+    found = replicate(system, 2, 300, rng=1, statistics=["log_image_diversity"], quantiles=[0.0, 0.2, 0.26, 0.5, 1.0])
+    quantile = found.quantile["log_image_diversity"]
+    np.testing.assert_array_equal(quantile[:2], -np.inf)
+    assert np.isfinite(quantile[2:]).all()
+    np.testing.assert_array_equal(found.mean["log_image_diversity"], -np.inf)
+
+
+def test_skewness_has_no_unit():
+    """The same system at the scales 2^-498, 1 and 2^498, about 1e-150 and 1e150, over two blocks."""
+
+    def moments(scale):
+        initial = State.create([0.6, 0.4], scale * np.eye(2), scale**2 * TILTED[2])
+        system = System(initial, 1, 8, text_updates=0)
+        return replicate(system, 3, 300, rng=5, times=[1, 3], statistics=["image_diversity", "fidelity"])
+
+    plain = moments(1.0)
+    for scale in (2.0**-498, 2.0**498):
+        found = moments(scale)
+        for name in ("image_diversity", "fidelity"):
+            # log-scales of 345 are rounded at 6e-14, and so is what they are the logarithms of
+            np.testing.assert_allclose(found.skewness[name], plain.skewness[name], rtol=1e-10)
+            np.testing.assert_allclose(found.standard_error[name], scale * plain.standard_error[name], rtol=1e-11)
+    assert (np.abs(plain.skewness["fidelity"]) > 0.1).all()
 
 
 @pytest.mark.parametrize("dim", [1, 2, 3])

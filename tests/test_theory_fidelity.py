@@ -189,7 +189,7 @@ def test_bad_input() -> None:
             ((10, 0.0, 1.0), ValueError, r"p must lie in \(0, 1\], got 0"),
             ((10, 1.5, 1.0), ValueError, r"p must lie in \(0, 1\], got 1.5"),
             ((10, np.nan, 1.0), ValueError, r"p must lie in \(0, 1\], got nan"),
-            ((10, 0.5, -1.0), ValueError, r"initial_diversity must lie in \[0, inf\], got -1"),
+            ((10, 0.5, -1.0), ValueError, r"initial_diversity must lie in \[0, inf\), got -1"),
             ((10, 0.5, 1.0, 1.0), ValueError, r"rate must lie in \[0, 1\), got 1"),
             ((10, 0.5, 1.0, -0.1), ValueError, r"rate must lie in \[0, 1\), got -0.1"),
             ((1, 0.5, 1.0), ValueError, "image_samples and p must allow a refit"),

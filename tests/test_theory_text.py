@@ -1,13 +1,16 @@
 """Theorem 3.1 and Corollary 3.2 against simulation, scipy densities, and a one-dimensional integral."""
 
+import mpmath  # type: ignore[import-untyped]
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from scipy import integrate, stats
 
-from coevo.theory import text
+from coevo.simulation import State, text_update
+from coevo.theory import image, text, wright_fisher
 
 Array = NDArray[np.float64]
+# A normal estimate exceeds 6.1 standard errors with probability 1e-9.
 SIX = 6.1
 
 ANGLE = 2 * np.pi * np.arange(5) / 5
@@ -32,6 +35,7 @@ def posteriors(p: Array, mean: Array, cov: Array, runs: int, seed: int) -> Array
 
 @pytest.mark.parametrize(("sigma", "digits"), [(1.0, 0.560147), (0.5, 0.287398), (0.2, 0.004473)])
 def test_check_numbers_on_the_circle(sigma: float, digits: float) -> None:
+    # Six printed decimals: half a unit of the last one, and the 1e-7 of the quadrature that printed them.
     assert text.expected_posterior_diversity(P, CIRCLE, isotropic(sigma)) == pytest.approx(digits, abs=6e-7)
 
 
@@ -44,7 +48,7 @@ def test_two_texts_against_adaptive_quadrature() -> None:
 
     exact = integrate.quad(integrand, -9, 9, points=[0.5, 1.5, 2.5], epsabs=1e-13)[0]
     value = text.expected_posterior_diversity(p, mean, sd[:, None, None] ** 2)
-    assert value == pytest.approx(exact, rel=1e-9)
+    assert value == pytest.approx(exact, rel=1e-9)  # the default rtol; the Gaussian tails beyond 9 are below 1e-18
 
 
 def test_different_covariances_against_simulation() -> None:
@@ -66,7 +70,12 @@ def test_a_narrow_third_text_is_resolved() -> None:
     value = text.expected_posterior_diversity(p, mean, cov[:, None, None])
     # The spike takes no mass from the others: what is left is the pair of texts 0 and 1.
     pair = text.expected_posterior_diversity([0.5, 0.5], mean[:2], cov[:2, None, None])
-    assert value == pytest.approx(0.6 * pair, rel=1e-4)
+    # Within eight of its standard deviations of 1 the harmonic means 2ab / (a + b) are at most 2 min(a, b): twice the
+    # mass of the others there. Outside lies 1e-15 of the spike.
+    others = float(0.3 * stats.norm(0, 1).pdf(1) + 0.3 * stats.norm(0, np.sqrt(2)).pdf(1))
+    bound = 2 * 16e-5 * others
+    assert bound < 2e-4 * pair
+    assert value == pytest.approx(0.6 * pair, rel=0, abs=bound)
 
 
 def test_extremes() -> None:
@@ -86,6 +95,7 @@ def test_more_dimensions_are_projected() -> None:
     rotation = stats.ortho_group(3, seed=5).rvs()
     mean = np.c_[CIRCLE, np.full(5, 0.3)] @ rotation.T
     flat = text.expected_posterior_diversity(P, CIRCLE, isotropic(0.5))
+    # here and below: the default rtol of 1e-9
     assert text.expected_posterior_diversity(P, mean, isotropic(0.5, dim=3)) == pytest.approx(flat, rel=1e-9)
     identical = text.expected_posterior_diversity(P, np.ones((5, 4)), isotropic(2.0, dim=4))
     assert identical == pytest.approx(1 - P @ P, rel=1e-12)
@@ -102,17 +112,18 @@ def test_more_dimensions_are_projected() -> None:
 def test_estimate_agrees_with_quadrature_and_simulation() -> None:
     exact = text.expected_posterior_diversity(P, CIRCLE, isotropic(0.5))
     value, error = text.posterior_diversity_estimate(P, CIRCLE, isotropic(0.5), rng=7, samples=512)
-    # Student's t with 15 degrees of freedom exceeds 12.7 with probability 2e-9.
-    assert abs(value - exact) < 12.7 * error
-    assert error < 1e-4
+    # Student's t with 15 degrees of freedom: one false alarm in 10^9.
+    assert abs(value - exact) < stats.t.isf(0.5e-9, 15) * error
+    assert error < 1e-3 * exact  # plain Monte Carlo with as many points, 8192 a pair, would have 3e-3
     rng = np.random.default_rng(8)
     root, mean = rng.standard_normal((5, 3, 6)), rng.standard_normal((5, 3))
     cov = 0.2 * root @ root.transpose(0, 2, 1)
     estimate = text.posterior_diversity_estimate(P, mean, cov, rng=rng, samples=512)
     r = posteriors(P, mean, cov, 100_000, seed=9)
     diversity = 1 - np.sum(r**2, axis=1)
+    # Student's quantile of the estimate over the normal one is 2: its error counts twice.
     assert abs(diversity.mean() - estimate.value) < SIX * np.hypot(
-        diversity.std() / np.sqrt(len(r)), 2 * estimate.standard_error
+        diversity.std() / np.sqrt(len(r)), stats.t.isf(0.5e-9, 15) / SIX * estimate.standard_error
     )
 
 
@@ -122,7 +133,7 @@ def test_bhattacharyya_coefficients_and_their_bound() -> None:
     for i, j in ((0, 1), (0, 2), (1, 2), (1, 1)):
         f, g = stats.norm(mean[i, 0], sd[i]), stats.norm(mean[j, 0], sd[j])
         exact = integrate.quad(lambda x, f=f, g=g: np.sqrt(f.pdf(x) * g.pdf(x)), -12, 12, points=[0, 1], limit=200)[0]
-        assert overlap[i, j] == pytest.approx(exact, rel=1e-8)
+        assert overlap[i, j] == pytest.approx(exact, rel=1e-8)  # what `quad` aims at by default is 1.5e-8
     np.testing.assert_allclose(overlap, overlap.T, rtol=1e-14)
     for sigma in (0.2, 0.5, 1.0):
         roots = np.sqrt(P)
@@ -138,8 +149,9 @@ def test_expected_text_diversity_against_one_simulated_update() -> None:
     exact = text.expected_text_diversity(P, CIRCLE, isotropic(0.5), m)
     assert abs(diversity.mean() - exact) < SIX * error
     # The form of the paper, D - (sum a_i - sum p_i^2) / M, with a_i = E r_i^2 from the same draws.
-    other = (1 - P @ P) - (np.sum(r**2) / len(r) - P @ P) / m
-    assert other == pytest.approx(exact, abs=1e-3)
+    purity = np.sum(r**2, axis=1)
+    other = (1 - P @ P) - (purity.mean() - P @ P) / m
+    assert abs(other - exact) < SIX * purity.std() / np.sqrt(len(r)) / m
     # Negative control: the floor, exact for separated texts, is far below.
     assert diversity.mean() - text.text_diversity_floor(1 - P @ P, m, 1) > SIX * error
 
@@ -150,7 +162,8 @@ def test_slow_collapse_of_diffuse_images() -> None:
     leading = P**2 @ np.sum((CIRCLE - centre) ** 2, axis=1)
     for sigma, digits in ((5.0, 0.007314), (10.0, 0.001840)):
         loss = (1 - P @ P) - text.expected_posterior_diversity(P, CIRCLE, isotropic(sigma))
-        assert loss == pytest.approx(digits, abs=6e-7)
+        assert loss == pytest.approx(digits, abs=6e-7)  # six printed decimals, as above
+        # The next order is 1 / sigma^4, from means at distance 1 from each other's centre: a relative 2 / sigma^2.
         assert loss == pytest.approx(leading / sigma**2, rel=2 / sigma**2)
 
 
@@ -183,18 +196,75 @@ def test_effective_text_samples() -> None:
     assert effective > m
 
 
+def fixed_by_simulation(p: Array, mean: Array, sigma: float, runs: int, steps: int) -> Array:
+    """Text models of `steps` simulated updates with 5 images each."""
+    rng = np.random.default_rng(11)
+    state = State.create(p, mean, sigma**2 * np.eye(2), runs)
+    for _ in range(steps):
+        state = text_update(state, 5, rng)
+    return state.p
+
+
 def test_fixation_probabilities_against_simulation() -> None:
-    # Separated texts of which the first two coincide: a class of mass 0.5 against one of mass 0.5.
-    p, classes = np.array([0.2, 0.1, 0.7]), [0, 0, 1]
-    exact = text.fixation_probabilities(p, classes)
+    # Two texts with the same images, of mass 0.3 in all, against a third one far away.
+    p, mean, runs = np.array([0.2, 0.1, 0.7]), np.array([[0.0, 0.0], [0.0, 0.0], [1.0, 0.0]]), 6000
+    exact = text.fixation_probabilities(p, [0, 0, 1])
     np.testing.assert_allclose(exact, [0.3, 0.7], rtol=1e-15)
-    rng, runs, m = np.random.default_rng(11), 20_000, 5
-    share = np.full(runs, exact[0])
-    for _ in range(200):
-        share = rng.binomial(m, share) / m
-    assert set(np.unique(share)) == {0.0, 1.0}
-    assert abs(share.mean() - exact[0]) < SIX * np.sqrt(exact[0] * exact[1] / runs)
+    # A run that has not come to its end after t updates has probability (1 - 1/5)^t D_0 / (1/5), 1e-7 at t = 80.
+    found = fixed_by_simulation(p, mean, 1e-6, runs, 80)
+    won = found[:, 2] < 0.5
+    # Each update rounds a few times at 1e-16.
+    np.testing.assert_allclose(found[won], np.broadcast_to([2 / 3, 1 / 3, 0.0], (won.sum(), 3)), rtol=1e-12)
+    np.testing.assert_allclose(found[~won], np.broadcast_to([0.0, 0.0, 1.0], ((~won).sum(), 3)), rtol=1e-12)
+    assert abs(won.mean() - exact[0]) < SIX * np.sqrt(exact[0] * exact[1] / runs)
+    # Negative control: as three classes of their own, the first text would be alone in the end in a fifth of the runs.
+    assert not (found[:, 0] > 0.99).any()
+
+
+def test_fixation_probabilities_of_overlapping_texts() -> None:
+    p, runs = np.array([0.5, 0.3, 0.2]), 4000
+    angle = 2 * np.pi * np.arange(3) / 3
+    found = fixed_by_simulation(p, np.stack([np.cos(angle), np.sin(angle)], axis=-1), 0.5, runs, 150)
+    assert found.max(axis=1).min() > 1 - 1e-6
+    share = np.bincount(found.argmax(axis=1), minlength=3) / runs
+    assert (np.abs(share - text.fixation_probabilities(p)) < SIX * np.sqrt(p * (1 - p) / runs)).all()
+    # Negative control: the text in the lead does not always win, nor does each win equally often.
+    assert (np.abs(share - 1 / 3) > SIX * np.sqrt(p * (1 - p) / runs)).any()
     np.testing.assert_array_equal(text.fixation_probabilities(p), p)
+
+
+@pytest.mark.parametrize("q", [1e-6, 2.0**-30, 1e-12, 1e-15])
+def test_diversities_near_collapse_keep_their_digits(q: float) -> None:
+    """1 - p.p = 2 q (1 - q), which the difference would hold to 1e-16 / q only."""
+    p = np.array([1 - q, q])
+    exact = 2 * q * p[0]
+    mean, cov = np.array([[0.0, 0.0], [5.0, 0.0]]), np.eye(2)
+    separated = text.expected_text_diversity(p, mean, 1e-6 * cov, 4)
+    assert separated == pytest.approx(0.75 * exact, rel=1e-12)
+    assert text.effective_text_samples(p, mean, 1e-6 * cov, 4) == pytest.approx(4, rel=1e-12)
+    # Coinciding texts lose nothing; their quadrature leaves out what is below atol.
+    assert text.expected_text_diversity(p, 0 * mean, cov, 4) == pytest.approx(exact, rel=1e-12, abs=1e-15)
+    assert text.effective_text_samples(p, mean, 1e-6 * cov, 10**6) == pytest.approx(10**6, rel=1e-12)
+    np.testing.assert_allclose(
+        wright_fisher.expected_diversity(4, p, np.arange(3)), exact * 0.75 ** np.arange(3), rtol=1e-12
+    )
+
+
+@pytest.mark.parametrize("variance", [1e-200, 1e-160, 1.0, 1e160, 1e200])
+@pytest.mark.parametrize("dim", [2, 3])
+def test_the_mean_volume_keeps_its_digits_at_every_scale(variance: float, dim: int) -> None:
+    """det Sigma_0 itself, 1e-400 or 1e600, is no floating-point number; its root is, in the plane."""
+    nu, t = 7, np.array([0, 1, 5])
+    with mpmath.workdps(40):
+        root = mpmath.sqrt(mpmath.mpf(variance)) ** dim
+        chi = [mpmath.sqrt(2) * mpmath.gammaprod([mpmath.mpf(k + 1) / 2], [mpmath.mpf(k) / 2]) for k in range(8)[1:]]
+        rate = mpmath.fprod(chi[nu - 1 - k] / mpmath.sqrt(nu) for k in range(dim))
+        exact = [float(root * rate ** int(s)) for s in t]
+    assert 0 < exact[-1] < np.inf
+    found = image.expected_root_determinant(variance * np.eye(dim), nu, t)
+    np.testing.assert_allclose(found, exact, rtol=1e-12)
+    if dim == 2:
+        np.testing.assert_allclose(found, variance * (1 - 1 / nu) ** t, rtol=1e-12)
 
 
 COV = isotropic(1.0)

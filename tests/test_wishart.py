@@ -16,15 +16,16 @@ SIX = 6.1
 def test_one_dimension_is_the_mean_of_a_chi(dof: int) -> None:
     with mpmath.workdps(40):
         exact = mpmath.sqrt(mpmath.mpf(2) / dof) * mpmath.gammaprod([mpmath.mpf(dof + 1) / 2], [mpmath.mpf(dof) / 2])
+    # Two roundings: the docstring allows "a few units of double rounding".
     assert contraction_constant(dof, 1) == pytest.approx(float(exact), rel=1e-15, abs=0)
-    if dof <= 400:
+    if dof <= 400:  # scipy takes a difference of log-gammas as large as 1e3, each good to 1e-16 of itself
         assert contraction_constant(dof, 1) == pytest.approx(stats.chi(dof).mean() / np.sqrt(dof), rel=1e-12)
 
 
 def test_two_dimensions_hold_the_published_digits() -> None:
     values = contraction_constant(np.array([1, 4, 9, 19, 39, 99]), 2)
     digits = [0.62665707, 0.90523349, 0.95808208, 0.98020219, 0.99036966, 0.99620976]
-    np.testing.assert_allclose(values, digits, rtol=0, atol=5e-9)
+    np.testing.assert_allclose(values, digits, rtol=0, atol=5e-9)  # half a unit of the last digit
 
 
 def test_two_dimensions_against_quadrature_over_the_eigenvalues() -> None:
@@ -33,11 +34,15 @@ def test_two_dimensions_against_quadrature_over_the_eigenvalues() -> None:
     def density(y: float, x: float) -> float:
         return float((x * y) ** ((dof - 3) / 2) * np.exp(-(x + y) / 2) * (x - y))
 
-    mass = integrate.dblquad(density, 0, 120, 0, lambda x: x)[0]
-    mean = integrate.dblquad(lambda y, x: (x**0.5 + y**0.5) * density(y, x), 0, 120, 0, lambda x: x)[0] / mass
-    assert contraction_constant(dof, 2) == pytest.approx(mean / 2 / np.sqrt(dof), abs=1e-9)
+    mass, mass_error = integrate.dblquad(density, 0, 120, 0, lambda x: x)  # beyond 120 there is e^-60 of it
+    root, root_error = integrate.dblquad(lambda y, x: (x**0.5 + y**0.5) * density(y, x), 0, 120, 0, lambda x: x)
+    scale = 1 / (2 * np.sqrt(dof) * mass)
+    error = scale * (root_error + root / mass * mass_error)
+    assert error < 1e-8
+    assert contraction_constant(dof, 2) == pytest.approx(scale * root, rel=0, abs=error)
 
 
+# 1e-14 is the error that the docstring of `contraction_constant` allows.
 @pytest.mark.parametrize("dim", [1, 2])
 @pytest.mark.parametrize("dof", [2, 3, 4, 9, 39, 500])
 def test_pfaffian_agrees_with_the_closed_forms(dof: int, dim: int) -> None:
@@ -64,9 +69,10 @@ def test_three_dimensions_against_scrambled_sobol_bartlett_factors() -> None:
         factor[:, [1, 2, 2], [0, 0, 1]] = stats.norm.ppf(u[:, 3:])
         estimates.append(np.linalg.svd(factor, compute_uv=False).sum(axis=1).mean() / dim / np.sqrt(dof))
     error = np.std(estimates, ddof=1) / np.sqrt(8)
-    # Student's t with 7 degrees of freedom exceeds 29 with probability 1.4e-8, two-sided.
-    assert abs(np.mean(estimates) - contraction_constant(dof, dim)) < 29 * error
-    assert error < 1e-5
+    # Student's t with 7 degrees of freedom: one false alarm in 10^9.
+    assert abs(np.mean(estimates) - contraction_constant(dof, dim)) < stats.t.isf(0.5e-9, 7) * error
+    assert error < 1e-5  # so the check sees 4e-4; the constant and 1 - (d + 1) / (8 nu) differ by more
+    assert abs(np.mean(estimates) - (1 - 4 / 8 / dof)) > stats.t.isf(0.5e-9, 7) * error
 
 
 def test_singular_case_is_the_dual_one() -> None:
@@ -75,15 +81,26 @@ def test_singular_case_is_the_dual_one() -> None:
     assert contraction_constant(1, 4) == pytest.approx(stats.chi(4).mean() / 4, rel=1e-14)
 
 
-def test_many_dimensions_and_many_degrees_of_freedom() -> None:
-    # Marchenko-Pastur: E sqrt(lambda) for d / nu = 2 / 3, to a correction of order 1 / d.
+def test_many_dimensions_are_those_of_marchenko_and_pastur() -> None:
+    """d = 10 and 20 at d / nu = 2 / 3: the limit, its correction of order 1 / d, and a rest of order 1 / d^2."""
     ratio = 2 / 3
     low, high = (1 - ratio**0.5) ** 2, (1 + ratio**0.5) ** 2
     limit = integrate.quad(
         lambda x: np.sqrt(x) * np.sqrt(max((high - x) * (x - low), 0.0)) / (2 * np.pi * ratio * x), low, high
     )[0]
-    assert contraction_constant(30, 20) == pytest.approx(limit, abs=0.02)
-    assert contraction_constant(3000, 3) == pytest.approx(1 - 4 / 8 / 3000, abs=2e-6)
+    # Real matrices (Bai & Silverstein 2004): the mean of f at the two ends less its mean under the arcsine law, halved.
+    arcsine = integrate.quad(lambda a: np.sqrt(1 + ratio + 2 * ratio**0.5 * np.cos(a)), 0, np.pi)[0] / np.pi
+    correction = (np.sqrt(low) + np.sqrt(high)) / 4 - arcsine / 2
+    rest = [contraction_constant(3 * d // 2, d) - limit - correction / d for d in (10, 20)]
+    assert abs(rest[1]) < 0.1 * abs(correction / 20)
+    assert rest[0] / rest[1] == pytest.approx(4, rel=1 / 20)
+
+
+def test_many_degrees_of_freedom() -> None:
+    """c_3(nu) = 1 - (d + 1) / (8 nu) and a rest of order 1 / nu^2: a quarter of it at twice nu."""
+    rest = [contraction_constant(nu, 3) - (1 - 4 / 8 / nu) for nu in (1500, 3000)]
+    assert rest[0] / rest[1] == pytest.approx(4, rel=1 / 1500)
+    assert abs(rest[1]) < 1 / 3000**2
 
 
 def test_shapes_and_caching() -> None:

@@ -60,7 +60,8 @@ class Path:
     text_diversity : array (R, T)
     image_diversity, log_image_diversity, fidelity : arrays (R, T, K)
 
-    With a growing corpus K is the number of places at the end, and a place may hold one text after another.
+    With a growing corpus K is the number of places at the end, and a place may hold one text after another; where it
+    holds none, its mass is 0 and what belongs to its images is nan.
     """
 
     t: NDArray[np.int64]
@@ -85,7 +86,7 @@ class Replicates:
     standard_error : dict of arrays (T, ...), standard error of that mean (nan for a single run)
     skewness : dict of arrays (T, ...), skewness of a single run (0 where all runs agree)
     levels : array (Q,), the quantile levels asked for
-    quantile : dict of arrays (Q, T, ...), quantiles over the runs
+    quantile : dict of arrays (Q, T, ...), quantiles over the runs; each is the value of a run
     """
 
     t: NDArray[np.int64]
@@ -99,44 +100,47 @@ class Replicates:
 
 @dataclass
 class _Moments:
-    """Count, mean and sums of second and third powers of the deviations, which merge exactly."""
+    """Count, mean, standard deviation (divisor n) and skewness, which merge exactly at any scale."""
 
     count: int
     mean: Array
-    second: Array
-    third: Array
+    spread: Array
+    skewness: Array
 
     @classmethod
     def of(cls, values: Array) -> _Moments:
         mean = values.mean(axis=0)
         with np.errstate(invalid="ignore"):  # a log-diversity of -inf has no spread
             deviation = values - mean
-        return cls(len(values), mean, (deviation**2).sum(axis=0), (deviation**3).sum(axis=0))
+        unit = _positive(np.abs(deviation).max(axis=0))
+        scaled = deviation / unit
+        spread = np.sqrt((scaled**2).mean(axis=0))
+        return cls(len(values), mean, unit * spread, (scaled**3).mean(axis=0) / _positive(spread) ** 3)
 
     def merge(self, other: _Moments) -> _Moments:
         a, b = self.count, other.count
         n = a + b
-        with np.errstate(invalid="ignore"):
+        mean = (a * self.mean + b * other.mean) / n
+        with np.errstate(invalid="ignore"):  # nor has a log-diversity of -inf a distance
             delta = other.mean - self.mean
-        second = self.second + other.second + delta**2 * (a * b / n)
-        third = (
-            self.third
-            + other.third
-            + delta**3 * (a * b * (a - b) / n**2)
-            + 3 * delta * (a * other.second - b * self.second) / n
-        )
-        return _Moments(n, self.mean + delta * (b / n), second, third)
+            unit = _positive(np.maximum(np.maximum(self.spread, other.spread), np.abs(delta)))
+            x, y, d = self.spread / unit, other.spread / unit, delta / unit
+            spread = np.sqrt((a * x**2 + b * y**2 + d**2 * (a * b / n)) / n)
+            third = (a * self.skewness * x**3 + b * other.skewness * y**3) / n
+            third += d**3 * (a * b * (a - b) / n**3) + 3 * d * (a * b / n**2) * (y**2 - x**2)
+            return _Moments(n, mean, unit * spread, third / _positive(spread) ** 3)
 
     def standard_error(self) -> Array:
         if self.count < 2:
             return np.full_like(self.mean, np.nan)
-        return np.sqrt(self.second / (self.count - 1) / self.count)
+        error: Array = self.spread / np.sqrt(self.count - 1)
+        return error
 
-    def skewness(self) -> Array:
-        variance = self.second / self.count
-        positive = variance > 1e-200  # below, its power 3/2 underflows; a bounded run has no spread left
-        scale = np.where(positive, variance, 1.0) ** 1.5
-        return np.where(positive, self.third / self.count / scale, 0.0)
+
+def _positive(values: Array) -> Array:
+    """Replace zeros by ones: what they would divide is zero too."""
+    positive: Array = np.where(values == 0, 1.0, values)
+    return positive
 
 
 def simulate(
@@ -166,29 +170,37 @@ def simulate(
     every = check.integer("every", every, minimum=1)
     times = np.arange(0, steps + 1, every)
     blocks = _blocks(system, runs, rng)
-    bar = tqdm(total=steps * len(blocks), disable=_silent(progress), unit="step")
+    bar = tqdm(total=int(times[-1]) * len(blocks), disable=_silent(progress), unit="step")
     recorded = []
     for initial, seed in blocks:
         recorded.append(list(_recorded_states(system, initial, times, steps, seed, bar)))
     bar.close()
     n_texts = max(state.n_texts for states in recorded for state in states)
 
-    def gather(pick: Callable[[State], Array], per_text: bool = True) -> Array:
+    def gather(pick: Callable[[State], Array]) -> Array:
         def padded(array: Array) -> Array:
-            missing = n_texts - array.shape[1] if per_text else 0
-            return np.pad(array, [(0, 0), (0, missing)] + [(0, 0)] * (array.ndim - 2)) if missing else array
+            missing = [(0, 0), (0, n_texts - array.shape[1])] + [(0, 0)] * (array.ndim - 2)
+            return np.pad(array, missing) if system.corpus is not None else array
 
         return np.concatenate([np.stack([padded(pick(s)) for s in states], axis=1) for states in recorded])
 
+    p = gather(lambda s: s.p)
+
+    def of_images(pick: Callable[[State], Array]) -> Array:
+        array = gather(pick)
+        if system.corpus is not None:
+            array[p == 0] = np.nan
+        return array
+
     return Path(
         t=times,
-        p=gather(lambda s: s.p),
-        mean=gather(lambda s: s.mean),
-        cov=gather(lambda s: s.cov),
-        text_diversity=gather(STATISTICS["text_diversity"], per_text=False),
-        image_diversity=gather(STATISTICS["image_diversity"]),
-        log_image_diversity=gather(STATISTICS["log_image_diversity"]),
-        fidelity=gather(STATISTICS["fidelity"]),
+        p=p,
+        mean=of_images(lambda s: s.mean),
+        cov=of_images(lambda s: s.cov),
+        text_diversity=text_diversity_unchecked(p),
+        image_diversity=of_images(STATISTICS["image_diversity"]),
+        log_image_diversity=of_images(STATISTICS["log_image_diversity"]),
+        fidelity=of_images(STATISTICS["fidelity"]),
     )
 
 
@@ -241,7 +253,7 @@ def replicate(
     blocks = _blocks(system, runs, rng)
     silent = _silent(progress)
     if workers == 1:
-        with tqdm(total=steps * len(blocks), disable=silent, unit="step") as bar:
+        with tqdm(total=int(recorded[-1]) * len(blocks), disable=silent, unit="step") as bar:
             parts = [
                 _statistics(system, initial, recorded, steps, seed, functions, levels.size > 0, bar)
                 for initial, seed in blocks
@@ -255,6 +267,8 @@ def replicate(
         parts = list(tqdm(finished, total=len(blocks), disable=silent, unit="block"))
     total = parts[0][0]
     for part in parts[1:]:
+        for name in functions:
+            _same_shape(name, total[0][name].mean.shape, part[0][0][name].mean.shape)
         total = [
             {name: row[name].merge(other[name]) for name in functions}
             for row, other in zip(total, part[0], strict=True)
@@ -269,9 +283,9 @@ def replicate(
         runs=sum(initial.runs for initial, _ in blocks),
         mean=column(lambda moments: moments.mean),
         standard_error=column(_Moments.standard_error),
-        skewness=column(_Moments.skewness),
+        skewness=column(lambda moments: moments.skewness),
         levels=levels,
-        quantile={name: np.quantile(array, levels, axis=0) for name, array in values.items()},
+        quantile={name: np.quantile(array, levels, axis=0, method="inverted_cdf") for name, array in values.items()},
     )
 
 
@@ -297,16 +311,18 @@ def _statistics(
                 raise ValueError(
                     f"statistics[{name!r}] must return an array of shape ({state.runs}, ...), got {values.shape}"
                 )
-            if values.shape[1:] != shapes.setdefault(name, values.shape[1:]):
-                raise ValueError(
-                    f"statistics[{name!r}] must keep its shape {shapes[name]} while the corpus grows, "
-                    f"got {values.shape[1:]}"
-                )
+            _same_shape(name, shapes.setdefault(name, values.shape[1:]), values.shape[1:])
             row[name] = _Moments.of(values)
             if keep:
                 kept[name].append(values)
         rows.append(row)
     return rows, {name: np.stack(values, axis=1) for name, values in kept.items() if keep}
+
+
+def _same_shape(name: str, expected: tuple[int, ...], got: tuple[int, ...]) -> None:
+    """Refuse a statistic per text of a corpus that grows."""
+    if got != expected:
+        raise ValueError(f"statistics[{name!r}] must keep its shape {expected} while the corpus grows, got {got}")
 
 
 def _recorded_states(

@@ -108,7 +108,7 @@ class State:
         runs = check.integer("runs", runs, minimum=1)
         unit, log_scale = factors.factorise(np.broadcast_to(cov, (p.size, *cov.shape[-2:])))
         images = ImageModel(mean[None], unit[None], log_scale[None])
-        return cls(p[None], images, images).repeat(runs)
+        return cls(p[None] / p.sum(), images, images).repeat(runs)
 
     @property
     def runs(self) -> int:
@@ -136,7 +136,10 @@ class State:
         return self.images.cov
 
     def repeat(self, runs: int) -> State:
-        """Copy a state of one run `runs` times."""
+        """Copy a state of one run `runs` >= 1 times."""
+        runs = check.integer("runs", runs, minimum=1)
+        if self.runs != 1:
+            raise ValueError(f"runs of the state must be 1, got {self.runs}")
 
         def copies(array: Array) -> Array:
             return np.repeat(array, runs, axis=0)
@@ -170,7 +173,7 @@ def circle(
     Parameters
     ----------
     n_texts : int, number of texts K; text k has its mean at angle 2 pi k / K
-    sigma : float > 0, every covariance is sigma^2 I
+    sigma : float in [1e-150, 1e150], every covariance is sigma^2 I
     dim : int >= 2, dimension d; the circle lies in the first two coordinates
     p : array (K,) of probabilities, uniform unless given
     radius : float >= 0, radius of the circle
@@ -183,7 +186,7 @@ def circle(
     """
     n_texts = check.integer("n_texts", n_texts, minimum=1)
     dim = check.integer("dim", dim, minimum=2)
-    sigma = check.number("sigma", sigma, minimum=0.0, open_minimum=True)
+    sigma = check.number("sigma", sigma, minimum=1e-150, maximum=1e150)
     radius = check.number("radius", radius, minimum=0.0)
     angle = 2 * np.pi * np.arange(n_texts) / n_texts
     mean = np.zeros((n_texts, dim))

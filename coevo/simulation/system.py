@@ -46,8 +46,8 @@ class CorpusInjection:
     mean_factor: Array = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        check.probability("injection_prob", self.injection_prob)
-        check.probability("injection_fraction", self.injection_fraction)
+        for name in ("injection_prob", "injection_fraction"):
+            object.__setattr__(self, name, check.probability(name, getattr(self, name)))
         mean = check.real_array("mean", self.mean, (None,))
         unit, log_scale = _single_factor("cov", self.cov, mean.size)
         spread = np.zeros((mean.size, mean.size)) if self.mean_cov is None else self.mean_cov
@@ -86,7 +86,7 @@ class UserContent:
     log_scale: Array | None = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        check.integer("user_images", self.user_images, minimum=0)
+        object.__setattr__(self, "user_images", check.integer("user_images", self.user_images, minimum=0))
         if self.mean is not None:
             mean = check.real_array("mean", self.mean)
             if mean.ndim not in (1, 2) or mean.size == 0:
@@ -144,10 +144,8 @@ class System:
 
     def __post_init__(self) -> None:
         check.instance("initial", self.initial, State)
-        check.integer("text_samples", self.text_samples, minimum=1)
-        check.integer("image_samples", self.image_samples, minimum=1)
-        check.integer("text_updates", self.text_updates, minimum=0)
-        check.integer("image_updates", self.image_updates, minimum=0)
+        for name, minimum in (("text_samples", 1), ("image_samples", 1), ("text_updates", 0), ("image_updates", 0)):
+            object.__setattr__(self, name, check.integer(name, getattr(self, name), minimum=minimum))
         dim, n_texts = self.initial.dim, self.initial.n_texts
         if self.corpus is not None:
             check.instance("corpus", self.corpus, CorpusInjection)

@@ -30,6 +30,9 @@ Counts = NDArray[np.int64]
 #: Images per pass of the text update: a block of runs is cut so that its arrays stay in the processor's cache.
 IMAGES_PER_PASS = 16384
 
+#: Logarithm of the largest residual: its square is still a number, and far more than any density survives.
+FAR = 340.0
+
 #: Two affine supports closer than this, relative to the coordinates, are the same one.
 SAME_SUPPORT = 1e-9
 
@@ -80,81 +83,76 @@ def _mean_posterior(p: Array, images: ImageModel, text_samples: int, singular: b
     def of_image(per_text: Array) -> Array:
         return np.repeat(per_text.ravel(), counts.ravel()).reshape(shape)
 
-    factor = images.factor
-    # The coordinates of the images, and a one for the offset of the whitening maps.
-    points = np.ones((runs, dim + 1, text_samples))
-    for k in range(dim):
-        x = of_image(images.mean[..., k])
-        for j in range(k + 1):
-            x += of_image(factor[..., k, j]) * z[j]
-        points[:, k] = x
     kept = np.isfinite(images.log_scale)
+    scale = np.where(kept, images.log_scale, 0.0)
+    inverse = factors.invert(images.unit)
     with np.errstate(divide="ignore"):  # a text of mass zero has log-mass -inf, and posterior zero
-        height = np.log(p) - np.where(kept, images.log_scale, 0.0).sum(axis=-1)
-    # One allocation for both large arrays: the system gets fewer pages back, and hands out fewer new ones.
-    work = np.empty((n_texts * (1 + dim), *shape))
-    log_density, residual = work[:n_texts], work[n_texts:].reshape(runs, n_texts * dim, text_samples)
-    with np.errstate(over="ignore"):  # an infinite distance is a density of zero
-        np.matmul(_whitening(images, kept), points, out=residual)
-        by_text = residual.reshape(runs, n_texts, dim, text_samples)
-        np.einsum("rkdm,rkdm->krm", by_text, by_text, out=log_density)
-    np.subtract(height.T[..., None], log_density, out=log_density)
-    # The text that made an image knows its residual: x - mu would lose it once the scale is small.
-    own = of_image(height)
-    for k in range(dim):
-        own -= np.where(of_image(kept[..., k]), 0.5 * z[k] ** 2, 0.0) if singular else 0.5 * z[k] ** 2
-    log_density.reshape(n_texts, -1)[text.ravel(), np.arange(text.size)] = own.ravel()
+        height = np.log(p) - scale.sum(axis=-1)
+    log_density = np.empty((n_texts, *shape))
+    for j in range(n_texts):
+        square = np.zeros(shape)
+        for k in range(dim):
+            offset, linear = _residual_map(images, kept, scale, inverse, j, k)
+            residual = of_image(offset)
+            for i in range(k + 1):
+                residual += of_image(linear[i]) * z[i]
+            residual *= residual
+            square += residual
+        square *= -0.5
+        np.add(height[:, j, None], square, out=log_density[j])
     if singular:
-        _restrict_to_supports(log_density, text, images, kept)
+        _restrict_to_supports(log_density, text, images, kept, inverse)
     log_density -= log_density.max(axis=0)
     density = np.exp(log_density, out=log_density)
     mean_posterior: Array = np.einsum("krm,rm->rk", density, 1 / density.sum(axis=0)) / text_samples
     return mean_posterior
 
 
-def _whitening(images: ImageModel, kept: NDArray[np.bool_]) -> Array:
-    """Affine maps that take images (x, 1) to the residuals L^{-1} (x - mu) / sqrt(2) of every text, (R, K d, d + 1).
+def _residual_map(
+    images: ImageModel, kept: NDArray[np.bool_], scale: Array, inverse: Array, j: int, k: int
+) -> tuple[Array, list[Array]]:
+    """Coordinate k of the residual L_j^{-1} (x - mu_j) of an image x = mu_i + L_i z at text j, for every text i.
 
-    With the root their squares add up to half the squared distance. A lost direction gives a residual of zero. One
-    that is e^300 times smaller than the coordinates counts as just that: an image elsewhere has density zero anyway.
+    It is offset + sum of linear[l] z_l over l <= k, with one number (R, K) each for every run and text i. The images
+    themselves are never formed: their coordinates could not hold a scale that has shrunk to nothing. Exponents are
+    added before they are raised, and what lies beyond `FAR` counts as `FAR`: the density is zero either way. A lost
+    direction gives zero.
     """
-    mean, dim = images.mean, images.mean.shape[-1]
-    reach = max(np.abs(mean).max(), np.abs(images.factor).max(), np.finfo(float).tiny)
-    inverse_scale = np.exp(np.minimum(-images.log_scale, 300.0 - np.log(reach)))
-    linear = np.where(kept, np.sqrt(0.5) * inverse_scale, 0.0)[..., None] * factors.invert(images.unit)
-    whitening = np.empty((*mean.shape, dim + 1))
-    whitening[..., :dim] = linear
-    whitening[..., dim] = -(linear * mean[..., None, :]).sum(axis=-1)
-    return whitening.reshape(len(mean), -1, dim + 1)
+    mean, unit = images.mean, images.unit
+    row, own = inverse[:, j, k, :, None], scale[:, j, k, None]
+    distance = sum((row[:, i] * (mean[..., i] - mean[:, j, i, None]) for i in range(k + 1)), np.zeros(mean.shape[:2]))
+    with np.errstate(divide="ignore"):  # texts with equal means have distance zero
+        exponent = np.log(np.abs(distance)) - own
+    offset = np.where(kept[:, j, k, None], np.sign(distance) * np.exp(np.minimum(exponent, FAR)), 0.0)
+    linear = []
+    for i in range(k + 1):
+        # U_j^{-1} U_i = I + U_j^{-1} (U_i - U_j): exactly I for equal directions, whatever the scales then multiply.
+        turn = np.full(mean.shape[:2], float(i == k))
+        for e in range(i + 1, k + 1):
+            turn += row[:, e] * (unit[..., e, i] - unit[:, j, None, e, i])
+        stretch = np.exp(np.minimum(scale[..., i] - own, FAR))
+        linear.append(np.where(kept[:, j, k, None] & kept[..., i], turn * stretch, 0.0))
+    return offset, linear
 
 
 def _restrict_to_supports(
-    log_density: Array, text: NDArray[np.int64], images: ImageModel, kept: NDArray[np.bool_]
+    log_density: Array, text: NDArray[np.int64], images: ImageModel, kept: NDArray[np.bool_], inverse: Array
 ) -> None:
-    """Give density zero, in place, to every text whose support is not that of the text that made the image."""
-    same = _same_support(images, kept)
+    """Give density zero, in place, to every text whose support is not that of the text that made the image.
+
+    Texts with the same support need no other factor: their kept columns of U differ by a unit triangular matrix, so
+    they span the same volume.
+    """
+    same = _same_support(images, kept, inverse)
     run = np.arange(text.shape[0])[:, None]
-    volume = _log_volume(images.unit, kept)
     for j in range(log_density.shape[0]):
-        log_density[j] -= volume[:, j, None]
         log_density[j][~same[run, text, j]] = -np.inf
 
 
-def _log_volume(unit: Array, kept: NDArray[np.bool_]) -> Array:
-    """Log of the volume that the kept columns of U span, array (R, K): 0 for a full covariance."""
-    columns = np.where(kept[..., None, :], unit, 0.0)
-    gram = np.swapaxes(columns, -1, -2) @ columns
-    diagonal = np.arange(gram.shape[-1])
-    gram[..., diagonal, diagonal] += ~kept
-    log_volume: Array = 0.5 * np.linalg.slogdet(gram)[1]
-    return log_volume
-
-
-def _same_support(images: ImageModel, kept: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def _same_support(images: ImageModel, kept: NDArray[np.bool_], inverse: Array) -> NDArray[np.bool_]:
     """Whether texts i and j of a run have the same affine support, array (R, K, K)."""
     mean, unit = images.mean, images.unit
     rank = kept.sum(axis=-1)
-    inverse = factors.invert(unit)
     size = np.abs(mean).max(axis=-1) + np.exp(images.log_scale.max(axis=-1))
     # In the coordinates of j: does the difference of the means, and does every kept column of i, stay inside?
     offset = (inverse[:, None] * (mean[:, :, None] - mean[:, None, :])[..., None, :]).sum(axis=-1)
@@ -222,9 +220,9 @@ def inject_text(state: State, corpus: CorpusInjection, rng: Any, drop_below: flo
     """Let a new text enter each run with probability alpha (Gao & Li 2025, Algorithm 2, eqs. 6.1-6.2).
 
     The new text takes the place of one of mass zero; if a run has none, every run grows by a few empty places.
-    Texts of mass below `drop_below` are first set to zero. The text model is a martingale, so the expected number
-    of images that a text of mass q would still make in the rest of the run is q per draw: the whole run
-    differs from one without dropping with a probability of at most (draws left) x (mass dropped).
+    Texts of mass below `drop_below` are first set to zero, but never the largest of a run. The text model is a
+    martingale, so the expected number of images that a text of mass q would still make in the rest of the run is q per
+    draw: the whole run differs from one without dropping with a probability of at most (draws left) x (mass dropped).
 
     Parameters
     ----------
@@ -247,7 +245,7 @@ def inject_text(state: State, corpus: CorpusInjection, rng: Any, drop_below: flo
     corpus.check_fits(state.dim)
     drop_below = check.number("drop_below", drop_below, minimum=0.0, maximum=1.0, open_maximum=True)
     rng = check.generator(rng)
-    p = np.where(state.p < drop_below, 0.0, state.p)
+    p = np.where((state.p < drop_below) & (state.p < state.p.max(axis=1, keepdims=True)), 0.0, state.p)
     p /= p.sum(axis=1, keepdims=True)
     hit = rng.random(state.runs) < corpus.injection_prob
     mean = corpus.mean + rng.standard_normal((state.runs, state.dim)) @ corpus.mean_factor.T

@@ -350,7 +350,7 @@ def late_time_amplitude(cov: ArrayLike) -> float:
     w = np.arange(-90, 90, step)
     log_transform = -0.5 * np.log1p(2 * np.exp(w)[:, None] * eigenvalues / top).sum(axis=1)
     root = step * np.sum(-np.expm1(log_transform) * np.exp(-w / 2)) / np.sqrt(4 * np.pi)
-    return float(np.sqrt(np.pi / 2 * top) * root)
+    return float(np.sqrt(np.pi / 2) * np.sqrt(top) * root)
 
 
 def expected_root_determinant(cov: ArrayLike, dof: int, t: ArrayLike) -> Any:
@@ -383,7 +383,7 @@ def expected_root_determinant(cov: ArrayLike, dof: int, t: ArrayLike) -> Any:
     free = nu - np.arange(eigenvalues.size)
     # E chi_k = sqrt(k) c_1(k): no difference of large log-gammas.
     mean_chi = np.sqrt(np.maximum(free, 0)) * contraction_constant(np.maximum(free, 1), 1)
-    value = np.sqrt(np.prod(eigenvalues)) * np.prod(mean_chi / np.sqrt(nu)) ** times
+    value = np.prod(np.sqrt(eigenvalues)) * np.prod(mean_chi / np.sqrt(nu)) ** times
     return float(value) if value.ndim == 0 else value
 
 

@@ -18,6 +18,7 @@ from scipy import linalg, special, stats
 
 from coevo import _validation as check
 from coevo._validation import Array
+from coevo.measures import text_diversity_unchecked
 
 __all__ = [
     "Estimate",
@@ -203,7 +204,7 @@ def expected_text_diversity(p: ArrayLike, mean: ArrayLike, cov: ArrayLike, text_
     """
     m = check.integer("text_samples", text_samples, minimum=1)
     p, mean, cov = _system(p, mean, cov)
-    return float((1 - 1 / m) * (1 - p @ p) + expected_posterior_diversity(p, mean, cov) / m)
+    return float((1 - 1 / m) * text_diversity_unchecked(p) + expected_posterior_diversity(p, mean, cov) / m)
 
 
 def effective_text_samples(p: ArrayLike, mean: ArrayLike, cov: ArrayLike, text_samples: int) -> float:
@@ -233,7 +234,7 @@ def effective_text_samples(p: ArrayLike, mean: ArrayLike, cov: ArrayLike, text_s
     p, mean, cov = _system(p, mean, cov)
     if np.count_nonzero(p) == 1:
         raise ValueError(f"p must have at least two positive entries, got {p}")
-    diversity = float(1 - p @ p)
+    diversity = float(text_diversity_unchecked(p))
     loss = diversity - expected_posterior_diversity(p, mean, cov)
     return m * diversity / loss if loss > 1e-9 * diversity else float("inf")
 

@@ -16,6 +16,7 @@ from scipy import special, stats
 
 from coevo import _validation as check
 from coevo._validation import Array
+from coevo.measures import text_diversity_unchecked
 
 __all__ = [
     "DiversityMoments",
@@ -214,7 +215,7 @@ def expected_diversity(text_samples: int, p: ArrayLike, t: ArrayLike) -> Any:
     m = check.integer("text_samples", text_samples, minimum=1)
     p = check.probability_vector("p", p)
     times = check.integer_array("t", t, minimum=0)
-    value = (1 - p @ p) * (1 - 1 / m) ** times
+    value = text_diversity_unchecked(p) * (1 - 1 / m) ** times
     return float(value) if value.ndim == 0 else value
 
 
