@@ -1,8 +1,8 @@
 """Verdicts: a simulated mean held against a bound, with a stated chance of a false alarm.
 
 A check passes if the simulated mean lies on the right side of the bound, up to a tolerance of z standard errors. The
-factor z is the normal quantile of the false-alarm rate, moved outwards for skewed runs by the first Cornish-Fisher
-term (Johnson 1978). The rate is therefore asymptotic in the number of runs; `FALSE_ALARM` leaves a factor of a
+factor z is the Student quantile of the false-alarm rate, moved outwards for skewed runs by the first Cornish-Fisher
+term (Johnson 1978). The rate is therefore asymptotic in the number of runs; `FALSE_ALARM` leaves a factor of ten
 thousand between one check and the promise made for the whole book, one false alarm in a million.
 
 Every verdict also says what it could have seen: `detectable` is the violation that would be found with
@@ -17,17 +17,30 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.special import ndtri
+from scipy.special import ndtri, stdtrit
 
 from coevo import _validation as check
 
-__all__ = ["FALSE_ALARM", "POWER", "Verdict", "Verdicts", "check_equal", "check_lower", "check_upper"]
+__all__ = [
+    "ATTAINED",
+    "FALSE_ALARM",
+    "POWER",
+    "Verdict",
+    "Verdicts",
+    "check_equal",
+    "check_lower",
+    "check_upper",
+    "summary",
+]
 
-#: Chance that one check fails although the claim holds. A thousand checks stay below one in a million.
-FALSE_ALARM = 1e-9
+#: Chance that one check fails although the claim holds. Ten thousand checks stay below one in a million.
+FALSE_ALARM = 1e-10
 
 #: Chance that a violation of size `detectable` is found.
 POWER = 0.999
+
+#: A bound is called attained if the simulated mean lies within so many standard errors of it.
+ATTAINED = 3.0
 
 
 @dataclass(frozen=True)
@@ -67,20 +80,76 @@ class Verdict:
             return "VIOLATED"
         if self.relation == "==":
             return "equal"
-        return "attained" if abs(self.margin) <= self.tolerance else "holds"
+        return "attained" if abs(self.margin) <= ATTAINED else "holds"
 
 
-def check_lower(quantity: str, simulated: Any, standard_error: Any, bound: Any, **options: Any) -> Verdict:
-    """Check the claim that a mean is at least `bound`. See `check_equal` for the arguments."""
-    return _verdict(quantity, simulated, standard_error, bound, ">=", **options)
+def summary(values: Any) -> dict[str, Any]:
+    """Summarise one number per run for a check: ``check_lower("quantity", bound=b, **summary(values))``.
+
+    Parameters
+    ----------
+    values : array (R,), R >= 2, one number for each independent run
+
+    Returns
+    -------
+    dict with the mean (`simulated`), its `standard_error`, `runs` and the `skewness` of a run
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `values` does not hold at least two finite numbers.
+    """
+    values = check.real_array("values", values, (None,))
+    runs = check.integer("runs of values", values.size, minimum=2)
+    deviation = values - values.mean()
+    spread = np.sqrt((deviation**2).mean())
+    skewness = float((deviation**3).mean() / spread**3) if spread > 0 else 0.0
+    return {
+        "simulated": float(values.mean()),
+        "standard_error": float(spread / np.sqrt(runs - 1)),
+        "runs": runs,
+        "skewness": skewness,
+    }
 
 
-def check_upper(quantity: str, simulated: Any, standard_error: Any, bound: Any, **options: Any) -> Verdict:
-    """Check the claim that a mean is at most `bound`. See `check_equal` for the arguments."""
-    return _verdict(quantity, simulated, standard_error, bound, "<=", **options)
+def check_lower(
+    quantity: str,
+    simulated: Any,
+    standard_error: Any,
+    bound: Any,
+    *,
+    runs: int | None = None,
+    skewness: Any = 0.0,
+    false_alarm: float = FALSE_ALARM,
+) -> Verdict:
+    """Check the claim that a mean is at least `bound`. Arguments and errors are those of `check_equal`."""
+    return _verdict(quantity, simulated, standard_error, bound, ">=", runs, skewness, false_alarm)
 
 
-def check_equal(quantity: str, simulated: Any, standard_error: Any, bound: Any, **options: Any) -> Verdict:
+def check_upper(
+    quantity: str,
+    simulated: Any,
+    standard_error: Any,
+    bound: Any,
+    *,
+    runs: int | None = None,
+    skewness: Any = 0.0,
+    false_alarm: float = FALSE_ALARM,
+) -> Verdict:
+    """Check the claim that a mean is at most `bound`. Arguments and errors are those of `check_equal`."""
+    return _verdict(quantity, simulated, standard_error, bound, "<=", runs, skewness, false_alarm)
+
+
+def check_equal(
+    quantity: str,
+    simulated: Any,
+    standard_error: Any,
+    bound: Any,
+    *,
+    runs: int | None = None,
+    skewness: Any = 0.0,
+    false_alarm: float = FALSE_ALARM,
+) -> Verdict:
     """Check the claim that a mean equals `bound`.
 
     Parameters
@@ -89,7 +158,7 @@ def check_equal(quantity: str, simulated: Any, standard_error: Any, bound: Any, 
     simulated : float, mean over independent runs
     standard_error : float >= 0, of that mean; 0 asks for exactness up to rounding
     bound : float, what the theory says
-    runs : int >= 2, optional, number of runs; needed with `skewness`
+    runs : int >= 2, number of runs; may be left out if `standard_error` is 0
     skewness : float, optional, skewness of a single run (0 unless given)
     false_alarm : float in (0, 0.5), optional, `FALSE_ALARM` unless given
 
@@ -102,7 +171,7 @@ def check_equal(quantity: str, simulated: Any, standard_error: Any, bound: Any, 
     TypeError, ValueError
         Naming the argument, what it may be, and what it was.
     """
-    return _verdict(quantity, simulated, standard_error, bound, "==", **options)
+    return _verdict(quantity, simulated, standard_error, bound, "==", runs, skewness, false_alarm)
 
 
 def _verdict(
@@ -111,11 +180,11 @@ def _verdict(
     standard_error: Any,
     bound: Any,
     relation: str,
-    *,
-    runs: int | None = None,
-    skewness: Any = 0.0,
-    false_alarm: float = FALSE_ALARM,
+    runs: int | None,
+    skewness: Any,
+    false_alarm: float,
 ) -> Verdict:
+    check.instance("quantity", quantity, str)
     simulated = check.number("simulated", simulated)
     standard_error = check.number("standard_error", standard_error, minimum=0.0)
     bound = check.number("bound", bound)
@@ -123,14 +192,13 @@ def _verdict(
     false_alarm = check.number(
         "false_alarm", false_alarm, minimum=0.0, maximum=0.5, open_minimum=True, open_maximum=True
     )
-    if runs is not None:
-        runs = check.integer("runs", runs, minimum=2)
-    elif skewness != 0.0:
-        raise ValueError(f"runs must be given with skewness, an integer >= 2, got {runs}")
     sides = 2 if relation == "==" else 1
-    z = -float(ndtri(false_alarm / sides))
-    # Skewed runs make one tail of the mean longer. Widening both sides keeps the rate whichever it is.
-    tolerance = z + abs(skewness) / np.sqrt(runs or 1) * (z**2 - 1) / 6
+    z = tolerance = -float(ndtri(false_alarm / sides))
+    if standard_error > 0.0:
+        count = check.integer("runs", runs, minimum=2)
+        # The standard error is estimated: Student's quantile. Skewed runs make one tail of the mean longer: widening
+        # both sides keeps the rate whichever it is.
+        tolerance = -float(stdtrit(count - 1, false_alarm / sides)) + abs(skewness) / np.sqrt(count) * (z**2 - 1) / 6
     # Rounding is no violation: a deterministic quantity has no standard error.
     unit = max(standard_error, 1e-12 * max(abs(simulated), abs(bound)), np.finfo(float).tiny)
     sign = -1.0 if relation == "<=" else 1.0
@@ -162,10 +230,14 @@ class Verdicts:
     ------
     TypeError
         If something else than a Verdict is among them.
+    ValueError
+        If there are none: a table without claims would pass.
     """
 
     def __init__(self, *verdicts: Verdict) -> None:
         self.rows: tuple[Verdict, ...] = tuple(check.instance("verdicts", v, Verdict) for v in verdicts)
+        if not self.rows:
+            raise ValueError("verdicts must be at least one Verdict, got none")
 
     def __iter__(self) -> Iterator[Verdict]:
         return iter(self.rows)
@@ -212,7 +284,10 @@ _HEADER = ("quantity", "simulated ± se", "", "theory", "margin (se)", "detectab
 
 
 def _cells(row: Verdict) -> tuple[str, ...]:
-    margin = "exact" if row.standard_error == 0.0 and row.passed else f"{row.margin:+.1f}"
+    # An equality can be missed on either side: its margin is shown with the sign of the deviation.
+    shown = np.copysign(row.margin, row.simulated - row.bound) if row.relation == "==" else row.margin
+    exact = row.standard_error == 0.0 and row.relation == "==" and row.passed
+    margin = "exact" if exact else f"{shown:+.1f}"
     return (
         row.quantity,
         _with_error(row.simulated, row.standard_error),
