@@ -165,8 +165,8 @@ def generator(rng: Any) -> np.random.Generator:
 
 def seed_sequence(rng: Any) -> np.random.SeedSequence:
     """Return the SeedSequence behind a seed; a Generator gives the next child of its own sequence."""
-    if isinstance(rng, np.random.SeedSequence):
-        return rng
+    if isinstance(rng, np.random.SeedSequence):  # a copy: spawning children must not change what the seed means
+        return np.random.SeedSequence(rng.entropy, spawn_key=rng.spawn_key, pool_size=rng.pool_size)
     if isinstance(rng, np.random.Generator):
         child: np.random.SeedSequence = rng.bit_generator.seed_seq.spawn(1)[0]  # type: ignore[attr-defined]
         return child

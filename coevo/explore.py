@@ -2,6 +2,8 @@
 
 An `Explorer` computes its curves on a grid of settings. A page without a kernel draws them in the browser from
 a Vega-Lite chart that holds the whole grid; in a live notebook the same sliders run fresh simulations.
+
+This needs IPython, ipywidgets and what `coevo.plots` needs: the extra ``coevo[book]`` installs them.
 """
 
 from __future__ import annotations
@@ -10,11 +12,13 @@ import html
 import inspect
 import itertools
 import json
+import keyword
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.util import find_spec
+from numbers import Real
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -52,6 +56,12 @@ class Control:
     values : the values the slider stops at, in order
     default : the value it starts at, one of `values`
     format : how a value is written, such as "," or ".2f" (a format specification of Python)
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `name` cannot be an argument of `compute`, `label` is blank, `values` are not numbers or texts that
+        look different, `default` is none of them, or `format` does not fit them.
     """
 
     name: str
@@ -61,15 +71,22 @@ class Control:
     format: str = ""
 
     def __post_init__(self) -> None:
-        if not check.instance("name", self.name, str).isidentifier() or self.name == "rng":
+        argument = check.instance("name", self.name, str).isidentifier() and not keyword.iskeyword(self.name)
+        if not argument or self.name == "rng":
             raise ValueError(f"name must be an argument of compute other than rng, got {self.name!r}")
         if not check.instance("label", self.label, str).strip():
             raise ValueError(f"label of {self.name} must say something, got {self.label!r}")
-        check.instance(f"values of {self.name}", self.values, tuple)
-        if not self.values or len(set(self.shown)) < len(self.values):
-            raise ValueError(f"values of {self.name} must look different, at least one, got {self.shown}")
-        if self.default not in self.values:
-            raise ValueError(f"default of {self.name} must be one of {self.values}, got {self.default!r}")
+        for value in check.instance(f"values of {self.name}", self.values, tuple):
+            if not _is_value(value):
+                raise TypeError(f"values of {self.name} must be finite numbers or texts, got {value!r}")
+        check.instance(f"format of {self.name}", self.format, str)
+        try:
+            shown = self.shown
+        except (ValueError, OverflowError) as error:
+            raise ValueError(f"format of {self.name} must fit {self.values}, got {self.format!r}: {error}") from error
+        if not shown or len(set(shown)) < len(shown):
+            raise ValueError(f"values of {self.name} must look different, at least one, got {shown}")
+        _one_of(f"default of {self.name}", self.default, self.values)
 
     @property
     def shown(self) -> list[str]:
@@ -84,9 +101,15 @@ class Curves:
     Attributes
     ----------
     x : (T,) increasing, the same at every setting of an Explorer
-    mean, standard_error : (T,) of the simulation
+    mean, standard_error : (T,) of the simulation, standard errors not negative
     bounds, exact : label -> (T,), drawn dashed and thin; NaN or infinite where there is none
     readout : one short line (45 letters fit a phone), such as "half the diversity is gone after 69 updates"
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of the wrong kind, arrays do not fit, `x` does not increase, a standard error is
+        negative, or a label names both a bound and an exact law.
     """
 
     x: Array
@@ -97,14 +120,14 @@ class Curves:
     readout: str = ""
 
     def __post_init__(self) -> None:
-        x = check.real_array("x", self.x, (None,))
-        if (np.diff(x) <= 0).any():
-            raise ValueError(f"x must increase, got a step of {np.diff(x).min():g}")
-        new: dict[str, Any] = {"x": x}
-        new |= {n: plots.drawable(n, getattr(self, n), x.shape) for n in ("mean", "standard_error")}
+        x = plots.increasing("x", self.x)
+        new: dict[str, Any] = {"x": x, "mean": plots.drawable("mean", self.mean, x.shape)}
+        new["standard_error"] = plots.drawable("standard_error", self.standard_error, x.shape, minimum=0.0)
         for kind in ("bounds", "exact"):
-            laws = getattr(self, kind).items()
-            new[kind] = {label: plots.drawable(f"{kind}[{label!r}]", y, x.shape) for label, y in laws}
+            laws = check.instance(kind, getattr(self, kind), Mapping)
+            words = [check.instance(f"labels of {kind}", label, str) for label in laws]
+            new[kind] = {label: plots.drawable(f"{kind}[{label!r}]", laws[label], x.shape) for label in words}
+        check.instance("readout", self.readout, str)
         if twice := set(new["bounds"]) & set(new["exact"]):
             raise ValueError(f"exact must have other labels than bounds, got {min(twice)!r} in both")
         for name, value in new.items():
@@ -116,7 +139,14 @@ class Curves:
         return [*self.bounds, *(self.exact if len(self.exact) > 1 else ())]
 
     def role_of(self, label: str) -> plots.Role:
-        """Whether the law called `label` is a bound or exact."""
+        """Whether the law called `label` is a bound or exact.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If no law has this label.
+        """
+        check.choice("label", label, tuple(self.laws))
         return "bound" if label in self.bounds else "exact"
 
     @property
@@ -130,7 +160,7 @@ class Explorer:
     """An interactive figure, made by `explore`; the last expression of a cell."""
 
     compute: Callable[..., Curves]
-    controls: tuple[Control, ...]
+    controls: Sequence[Control]
     x_label: str
     y_label: str
     title: str
@@ -142,14 +172,22 @@ class Explorer:
 
     def __post_init__(self) -> None:
         check.function("compute", self.compute)
-        names = [check.instance("controls", control, Control).name for control in self.controls]
+        controls = tuple(check.instance("controls", self.controls, Sequence))
+        object.__setattr__(self, "controls", controls)
+        names = [check.instance("controls", control, Control).name for control in controls]
         if not names or len(set(names)) < len(names):
             raise ValueError(f"controls must have different names, at least one, got {names}")
+        try:
+            inspect.signature(self.compute).bind(**dict.fromkeys(names))
+        except (TypeError, ValueError) as error:
+            raise TypeError(f"compute must take {names} by name, all else by default, got {error}") from error
         for name in ("x_label", "y_label", "title", "alt", "simulated_label"):
             if not check.instance(name, getattr(self, name), str).strip():
                 raise ValueError(f"{name} must say something, got {getattr(self, name)!r}")
         check.choice("role", self.role, tuple(SCREEN))
+        check.instance("log_y", self.log_y, bool)
         if self.y_range is not None:
+            check.real_array("y_range", self.y_range, (2,))
             least = 0.0 if self.log_y else -math.inf
             low = check.number("y_range[0]", self.y_range[0], minimum=least, open_minimum=True)
             check.number("y_range[1]", self.y_range[1], minimum=low, open_minimum=True)
@@ -164,20 +202,23 @@ class Explorer:
     def curves(self, setting: Setting | None = None) -> Curves:
         """The curves at a setting of the grid, by default where the sliders start.
 
+        Parameters
+        ----------
+        setting : name of a control -> one of its values
+
         Raises
         ------
-        ValueError
-            If `setting` does not give each control, and nothing else, one of its values.
+        TypeError, ValueError
+            If `setting` is no mapping or does not give each control, and nothing else, one of its values.
         """
-        chosen = {c.name: c.default for c in self.controls} if setting is None else dict(setting)
+        start = {c.name: c.default for c in self.controls}
+        chosen = dict(start if setting is None else check.instance("setting", setting, Mapping))
         for control in self.controls:
             value = chosen.pop(control.name, None)
-            if value not in control.values:
-                raise ValueError(f"{control.name} must be one of {control.values}, got {value!r}")
+            _one_of(control.name, value, control.values)
             chosen[control.name] = value  # back in, in the order of the controls
         if len(chosen) > len(self.controls):
-            names = [control.name for control in self.controls]
-            raise ValueError(f"setting must give {names} only, got {list(chosen)}")
+            raise ValueError(f"setting must give {list(start)} only, got {list(chosen)}")
         return self._grid[tuple(chosen.values())]
 
     def _simulate(self, setting: Setting, **seed: int) -> Curves:
@@ -392,7 +433,14 @@ class Explorer:
     # ---- in a live notebook ----------------------------------------------------------------------------
 
     def draw(self, curves: Curves) -> plots.Plate:
-        """The same figure as a matplotlib plate, for one setting's curves."""
+        """The same figure as a matplotlib plate, for one setting's curves.
+
+        Raises
+        ------
+        TypeError
+            If `curves` is no `Curves`.
+        """
+        check.instance("curves", curves, Curves)
         fig, (ax,) = plots.figure()
         plots.simulated(ax, curves.x, curves.mean, curves.standard_error, label=self.simulated_label, role=self.role)
         for label, law in curves.bounds.items():
@@ -505,10 +553,22 @@ def explore(
     Raises
     ------
     TypeError, ValueError
-        If an argument is of the wrong kind or empty; when first shown, if `compute` returns something other
-        than `Curves`, or curves whose x or labels differ between settings.
+        If an argument is of the wrong kind or empty, `compute` does not take the controls by name, or `y_range`
+        is not two increasing numbers (positive ones with `log_y`); when first shown, if `compute` returns
+        something other than `Curves`, or curves whose x or labels differ between settings.
     """
-    return Explorer(compute, tuple(controls), x_label, y_label, title, alt, log_y, role, simulated_label, y_range)
+    return Explorer(compute, controls, x_label, y_label, title, alt, log_y, role, simulated_label, y_range)
+
+
+def _is_value(value: Any) -> bool:
+    """Whether a slider can stop at `value`: a text or a finite number (True is none)."""
+    number = isinstance(value, Real) and not isinstance(value, bool)
+    return isinstance(value, str) or (number and abs(value) < math.inf)
+
+
+def _one_of(name: str, value: Any, values: tuple[Value, ...]) -> None:
+    if not _is_value(value) or value not in values:
+        raise ValueError(f"{name} must be one of {values}, got {value!r}")
 
 
 def _column(values: Array) -> list[float | int | None]:

@@ -4,6 +4,8 @@ Every function takes arrays and draws on matplotlib Axes; none knows a simulatio
 in every chapter (`ROLES`). Single runs are grey hairlines, simulated means are thick with a band of two
 standard errors, bounds are dashed and named at the line, exact laws are thin and solid. A figure cell ends in
 `plate(fig)`, whose text lists the numbers that were drawn, so that a stored figure can be checked.
+
+Drawing needs matplotlib and seaborn, which the extra ``coevo[book]`` installs.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ import seaborn as sns
 from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection, PathCollection, QuadMesh
-from matplotlib.colors import LogNorm, to_hex
+from matplotlib.colors import LogNorm, is_color_like, to_hex
 from matplotlib.container import BarContainer
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, Locator, MaxNLocator, NullLocator
@@ -36,18 +38,23 @@ __all__ = [
     "Side",
     "bound",
     "decay_axes",
+    "drawable",
     "exact",
     "figure",
     "heat",
     "histogram_with_law",
     "image_ellipses",
+    "increasing",
     "key",
     "label_axes",
     "plate",
     "points",
+    "readable_ticks",
     "runs",
+    "sample",
     "scatter_images",
     "sequence",
+    "significant",
     "simulated",
     "text_bars",
     "use_style",
@@ -100,6 +107,14 @@ def use_style() -> None:
 def sequence(n: int) -> list[str]:
     """Colours for `n` ordered values of a swept parameter, from dark (first) to light (last).
 
+    Parameters
+    ----------
+    n : how many, at least 1
+
+    Returns
+    -------
+    hexadecimal colours, such as "#1a55c8"
+
     Raises
     ------
     TypeError, ValueError
@@ -134,12 +149,19 @@ def figure(
     Raises
     ------
     TypeError, ValueError
-        If `panels` is none of these numbers, `height` is not positive, or `titles` do not fit.
+        If `panels` is none of these numbers, `stack` or `share` is no bool, `height` is not positive, or
+        `titles` is not a sequence of one text for each panel.
     """
     if check.integer("panels", panels, minimum=1) not in (1, 2, 3, 4, 6):
         raise ValueError(f"panels must be 1, 2, 3, 4 or 6, got {panels}")
+    for name, value in (("stack", stack), ("share", share)):
+        check.instance(name, value, bool)
+    if isinstance(titles, str) or not isinstance(titles, Sequence):
+        raise TypeError(f"titles must be a sequence of {panels} texts, got {titles!r}")
     if titles and len(titles) != panels:
         raise ValueError(f"titles must name each of the {panels} panels, got {len(titles)} titles")
+    for i, title in enumerate(titles):
+        check.instance(f"titles[{i}]", title, str)
     columns = 1 if stack else {4: 2}.get(panels, min(panels, 3))
     rows = panels // columns
     usual = 3.6 if panels == 1 else 2.2 if stack else 3.0 if rows == 1 else 2.5
@@ -157,7 +179,21 @@ def figure(
 
 
 def runs(ax: Axes, t: ArrayLike, values: ArrayLike, *, label: str = "single runs") -> None:
-    """Draw single runs as grey hairlines: `t` (T,), `values` (runs, T)."""
+    """Draw single runs as grey hairlines.
+
+    Parameters
+    ----------
+    ax : where to draw
+    t : (T,) finite places
+    values : (runs, T); a line has a gap where its value is NaN or infinite
+    label : the name of all of them together in `key`
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of the wrong kind or arrays do not fit.
+    """
+    _require(ax, label=label)
     x = check.real_array("t", t, (None,))
     y = drawable("values", values, (None, x.size))
     lines = [np.column_stack([x, row]) for row in y]
@@ -177,25 +213,53 @@ def simulated(
     at: float | None = None,
     side: Side = "above",
 ) -> None:
-    """Draw a simulated mean (T,), thick, with a band of two standard errors (T,).
+    """Draw a simulated mean, thick, with a band of two standard errors.
 
-    `colour` replaces the colour of the role (a member of `sequence`, for a swept parameter). With `at`, the
-    label stands at that fraction of the curve; without, it waits for `key`.
+    Parameters
+    ----------
+    ax : where to draw
+    t : (T,) finite places
+    mean, standard_error : (T,), standard errors not negative; NaN or infinite where there is none
+    label : the name of the curve
+    role : whose simulation it is, a member of `ROLES`
+    colour : instead of the colour of the role (a member of `sequence`, for a swept parameter)
+    at : in [0, 1], where along the curve its label stands; without, the label waits for `key`
+    side : of the curve on which that label stands, "above" or "below"
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of the wrong kind or out of its range, or arrays do not fit.
     """
-    x, y = _pair(t, "mean", mean)
-    error = drawable("standard_error", standard_error, x.shape)
-    ink = colour or ROLES[_role(role)]
-    ax.fill_between(x, y - 2 * error, y + 2 * error, color=ink, alpha=0.25, linewidth=0, label="_2 se band")
+    x, y = _pair("t", t, "mean", mean)
+    error = drawable("standard_error", standard_error, x.shape, minimum=0.0)
+    ink = _ink(role, colour)
     _curve(ax, x, y, label, ink, at, side, linewidth=3.0, zorder=3)
+    ax.fill_between(x, y - 2 * error, y + 2 * error, color=ink, alpha=0.25, linewidth=0, label="_2 se band")
 
 
 def points(
     ax: Axes, x: ArrayLike, mean: ArrayLike, standard_error: ArrayLike, *, label: str, role: Role = "text"
 ) -> None:
-    """Draw simulated means (T,) at separate places `x` (T,), with bars of two standard errors (T,)."""
-    where, y = _pair(x, "mean", mean)
-    error = drawable("standard_error", standard_error, where.shape)
-    ax.errorbar(where, y, 2 * error, color=ROLES[_role(role)], fmt="o", ms=6, elinewidth=2, zorder=6, label=label)
+    """Draw simulated means at separate places, with bars of two standard errors.
+
+    Parameters
+    ----------
+    ax : where to draw
+    x : (T,) finite places
+    mean, standard_error : (T,), standard errors not negative; NaN or infinite where there is none
+    label : the name of all points together in `key`
+    role : whose simulation it is, a member of `ROLES`
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of the wrong kind or out of its range, or arrays do not fit.
+    """
+    _require(ax, label=label)
+    where, y = _pair("x", x, "mean", mean)
+    error = drawable("standard_error", standard_error, where.shape, minimum=0.0)
+    ax.errorbar(where, y, 2 * error, color=_ink(role), fmt="o", ms=6, elinewidth=2, zorder=6, label=label)
 
 
 def bound(
@@ -208,12 +272,29 @@ def bound(
     side: Side = "below",
     colour: str | None = None,
 ) -> None:
-    """Draw a bound `values` (T,) dashed and write its label at fraction `at` of the line (None: in `key`)."""
-    x, y = _pair(t, "values", values)
+    """Draw a bound dashed, with its label at the line.
+
+    Parameters
+    ----------
+    ax : where to draw
+    t : (T,) finite places
+    values : (T,) the bound there; NaN or infinite where there is none
+    label : its name
+    at : in [0, 1], where along the line the label stands; None: the label waits for `key`
+    side : of the line on which that label stands, "above" or "below"
+    colour : instead of the colour of bounds
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of the wrong kind or out of its range, or arrays do not fit.
+    """
+    _require(ax, label=label)
+    x, y = _pair("t", t, "values", values)
     on_heat = any(isinstance(item, QuadMesh) for item in ax.collections)
     style: dict[str, Any] = {"path_effects": [_halo(3.2)]} if on_heat else {}
     style |= {"linewidth": 1.7, "linestyle": (0, (4, 2.2)), "zorder": 4}
-    _curve(ax, x, y, label, colour or ROLES["bound"], at, side, **style)
+    _curve(ax, x, y, label, _ink("bound", colour), at, side, **style)
 
 
 def exact(
@@ -226,19 +307,63 @@ def exact(
     side: Side = "above",
     colour: str | None = None,
 ) -> None:
-    """Draw an exact law `values` (T,) thin and solid; its label waits for `key` unless `at` is given."""
-    x, y = _pair(t, "values", values)
-    _curve(ax, x, y, label, colour or ROLES["exact"], at, side, linewidth=1.3, zorder=5)
+    """Draw an exact law thin and solid.
+
+    Parameters
+    ----------
+    ax : where to draw
+    t : (T,) finite places
+    values : (T,) the law there; NaN or infinite where there is none
+    label : its name
+    at : in [0, 1], where along the line the label stands; None: the label waits for `key`
+    side : of the line on which that label stands, "above" or "below"
+    colour : instead of the colour of exact laws
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of the wrong kind or out of its range, or arrays do not fit.
+    """
+    x, y = _pair("t", t, "values", values)
+    _curve(ax, x, y, label, _ink("exact", colour), at, side, linewidth=1.3, zorder=5)
 
 
 def write(ax: Axes, x: float, y: float, text: str, *, colour: str = "#1A1A1A", **place: Any) -> None:
-    """Write `text` at a data point, with a white halo that keeps it readable over lines."""
+    """Write a text at a data point, with a white halo that keeps it readable over lines.
+
+    Parameters
+    ----------
+    ax : where to draw
+    x, y : the data point, finite numbers
+    text : what to write
+    colour : of the letters
+    place : other keywords of matplotlib's `Axes.annotate`, such as ``ha="right"`` or ``xytext=(3, 5)`` (points)
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `ax`, `x`, `y`, `text` or `colour` is of the wrong kind; matplotlib checks `place`.
+    """
+    _require(ax, text=text)
+    x, y, colour = check.number("x", x), check.number("y", y), _ink("bound", colour)
     place = {"textcoords": "offset points", "xytext": (0, 0), **place}
     ax.annotate(text, (x, y), color=colour, path_effects=[_halo(3.5)], zorder=6, **place)
 
 
 def label_axes(ax: Axes, x_label: str, y_label: str) -> None:
-    """Name both axes in words with the symbol; inner panels of a shared grid keep their outer names only."""
+    """Name both axes; inner panels of a shared grid keep their outer names only.
+
+    Parameters
+    ----------
+    ax : the axes to name
+    x_label, y_label : in words with the symbol, such as "time step t"
+
+    Raises
+    ------
+    TypeError
+        If `ax` is no Axes or a label no text.
+    """
+    _require(ax, x_label=x_label, y_label=y_label)
     ax.set_xlabel(x_label)
     ax.set_ylabel(y_label)
     if len(ax.get_shared_y_axes().get_siblings(ax)) > 1:
@@ -246,18 +371,45 @@ def label_axes(ax: Axes, x_label: str, y_label: str) -> None:
 
 
 def decay_axes(ax: Axes, x_label: str, y_label: str, *, lowest: float | None = None) -> None:
-    """Name the axes and make y logarithmic, with ticks such as 0.5, 0.2, 0.1; `lowest` ends the axis."""
+    """Name the axes and make y logarithmic, with ticks such as 0.5, 0.2, 0.1.
+
+    Parameters
+    ----------
+    ax : the axes to name
+    x_label, y_label : in words with the symbol, such as "time step t"
+    lowest : where the y axis ends, positive; by default all that was drawn fits
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `ax` is no Axes, a label no text, or `lowest` not positive.
+    """
+    _require(ax, x_label=x_label, y_label=y_label)
+    end = None if lowest is None else check.number("lowest", lowest, minimum=0.0, open_minimum=True)
     ax.set_yscale("log")
-    ax.yaxis.set_major_locator(ReadableTicks())
+    ax.yaxis.set_major_locator(_ReadableTicks())
     ax.yaxis.set_minor_locator(NullLocator())
-    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: tick_label(value)))
-    if lowest is not None:
-        ax.set_ylim(bottom=check.number("lowest", lowest, minimum=0.0, open_minimum=True))
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _tick_label(value)))
+    if end is not None:
+        ax.set_ylim(bottom=end)
     label_axes(ax, x_label, y_label)
 
 
 def key(fig: Figure, *, columns: int = 3) -> None:
-    """Name every labelled curve once, under the panels; for what has no room for a label at the line."""
+    """Name every labelled curve once, under the panels; for what has no room for a label at the line.
+
+    Parameters
+    ----------
+    fig : the figure, all its curves drawn
+    columns : how many names stand side by side, at least 1
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `fig` is no Figure or `columns` not an integer of at least 1.
+    """
+    check.instance("fig", fig, Figure)
+    check.integer("columns", columns, minimum=1)
     named: dict[str, Any] = {}
     for ax in fig.axes:
         for artist, name in zip(*ax.get_legend_handles_labels(), strict=True):
@@ -266,7 +418,19 @@ def key(fig: Figure, *, columns: int = 3) -> None:
 
 
 def readable_ticks(low: float, high: float) -> list[float]:
-    """Ticks of a logarithmic axis from `low` to `high`: 1-2-5 over few decades, whole decades over many."""
+    """Ticks of a logarithmic axis: 1-2-5 over few decades, whole decades over many.
+
+    Parameters
+    ----------
+    low, high : the ends of the axis, 0 < low <= high
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an end is no finite number or out of its range.
+    """
+    low = check.number("low", low, minimum=0.0, open_minimum=True)
+    high = check.number("high", high, minimum=low)
     decades = np.log10(high / low)
     if decades < 0.7:
         steps = MaxNLocator(5, steps=[1, 2, 5, 10]).tick_values(low, high)
@@ -281,7 +445,7 @@ def readable_ticks(low: float, high: float) -> list[float]:
     return [v for v in inside if low <= v <= high]
 
 
-class ReadableTicks(Locator):
+class _ReadableTicks(Locator):
     """Matplotlib locator of `readable_ticks`."""
 
     def __call__(self) -> list[float]:
@@ -291,7 +455,7 @@ class ReadableTicks(Locator):
         return readable_ticks(max(vmin, np.nextafter(0, 1)), vmax)
 
 
-def tick_label(value: float) -> str:
+def _tick_label(value: float) -> str:
     """Write a tick as a plain number between 0.001 and 9999, else as a power of ten."""
     if 1e-3 <= value < 1e4:
         return f"{value:g}"
@@ -304,9 +468,29 @@ def tick_label(value: float) -> str:
 
 
 def heat(ax: Axes, x: ArrayLike, y: ArrayLike, values: ArrayLike, *, label: str, logarithmic: bool = False) -> None:
-    """Draw `values` (len(y), len(x)) as a heat map, white for little, with a colour bar named `label`."""
-    across, up = check.real_array("x", x, (None,)), check.real_array("y", y, (None,))
+    """Draw a heat map, white for little, with a colour bar.
+
+    Parameters
+    ----------
+    ax : where to draw
+    x, y : (X,), (Y,) the middles of the cells, increasing
+    values : (Y, X); a cell stays empty where its value is NaN or infinite
+    label : the name of the colour bar
+    logarithmic : colours by the logarithm; cells that are not positive stay empty
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of the wrong kind, arrays do not fit, `x` or `y` does not increase, or no cell has a
+        colour.
+    """
+    _require(ax, label=label)
+    check.instance("logarithmic", logarithmic, bool)
+    across, up = increasing("x", x), increasing("y", y)
     z = drawable("values", values, (up.size, across.size))
+    lowest = 0.0 if logarithmic else -np.inf
+    if not (np.isfinite(z) & (z > lowest)).any():
+        raise ValueError(f"values must hold a finite number > {lowest:g}, got {sample(z.ravel(), keep_small=True)}")
     shade = sns.blend_palette(["#FFFFFF", "#8FB3F0", ROLES["text"], "#0B1F4D"], as_cmap=True)
     mesh = ax.pcolormesh(across, up, z, cmap=shade, norm=LogNorm() if logarithmic else None)
     mesh.set_label(label)
@@ -329,28 +513,34 @@ def histogram_with_law(
 
     Parameters
     ----------
+    ax : where to draw
     samples : (n,) simulated values
-    support, law : (S,) points, and at each the density, or with `discrete` the probability; samples of a
-        discrete law are counted at the nearest point of its support
+    support, law : (S,) increasing points, and at each the density, or with `discrete` the probability, not
+        negative; samples of a discrete law are counted at the nearest point of its support
+    label, law_label : the names of the bars and of the law
+    role : whose simulation it is, a member of `ROLES`
+    discrete : whether the law lives on the points of its support alone
+    bins : how many bars stand for a density, at least 1
 
     Raises
     ------
     TypeError, ValueError
-        If arrays do not fit or are not finite, or `support` does not increase.
+        If an argument is of the wrong kind or out of its range, arrays do not fit or are not finite, or
+        `support` does not increase.
     """
+    _require(ax, label=label, law_label=law_label)
+    check.instance("discrete", discrete, bool)
+    check.integer("bins", bins, minimum=1)
     values = check.real_array("samples", samples, (None,))
-    points = check.real_array("support", support, (None,))
-    height = check.real_array("law", law, points.shape)
-    ink = ROLES[_role(role)]
-    if (np.diff(points) <= 0).any():
-        raise ValueError(f"support must increase, got a step of {np.diff(points).min():g}")
+    points = increasing("support", support)
+    height = drawable("law", check.real_array("law", law, points.shape), points.shape, minimum=0.0)
+    ink = _ink(role)
     if discrete:
         nearest = np.searchsorted((points[1:] + points[:-1]) / 2, values)
         share = np.bincount(nearest, minlength=points.size) / values.size
         width = 0.85 * float(np.diff(points).min(initial=1.0))
         ax.bar(points, share, width=width, color=ink, alpha=0.45, label=label)
     else:
-        check.integer("bins", bins, minimum=1)
         sns.histplot(x=values, stat="density", bins=bins, color=ink, alpha=0.45, ax=ax, label=label)
     dots = "o" if discrete else ""
     ax.plot(points, height, color=ROLES["exact"], linewidth=1.3, marker=dots, ms=3.5, label=law_label)
@@ -359,14 +549,28 @@ def histogram_with_law(
 def scatter_images(
     ax: Axes, points: ArrayLike, text_index: ArrayLike, *, n_texts: int | None = None, label: str = ""
 ) -> None:
-    """Draw images (n, 2) as points; colour and shape tell the text (n,) each belongs to, `image_ellipses` its
-    number. A `label` names all of them together in `key`.
+    """Draw images as points; colour and shape tell the text each belongs to, `image_ellipses` its number.
+
+    Parameters
+    ----------
+    ax : where to draw
+    points : (n, 2) images
+    text_index : (n,) the text of each, an integer from 0
+    n_texts : how many texts share the range of colours; by default those up to the largest index
+    label : the name of all of them together in `key`
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of the wrong kind, arrays do not fit, or `n_texts` does not exceed every index.
     """
+    _require(ax, label=label)
     images = check.real_array("points", points, (None, 2))
     owner = check.integer_array("text_index", text_index, minimum=0)
     if owner.shape != images.shape[:1]:
         raise ValueError(f"text_index must have shape {images.shape[:1]}, got {owner.shape}")
-    colours = sequence(max(n_texts or 0, int(owner.max()) + 1))
+    count = int(owner.max()) + 1
+    colours = sequence(count if n_texts is None else check.integer("n_texts", n_texts, minimum=count))
     for text in np.unique(owner):
         mine = images[owner == text]
         ax.scatter(
@@ -392,17 +596,34 @@ def image_ellipses(
     label: str = "",
     dashed: bool = False,
 ) -> None:
-    """Draw image models N(mean (K, 2), cov (K, 2, 2)): the mean and the ellipse of `deviations` sigmas.
+    """Draw image models N(mean, cov): the mean and the ellipse of `deviations` sigmas.
 
     The ellipse is the image of a circle under the symmetric root of cov, so a singular covariance is drawn
     as the segment that it lives on and a zero covariance as its mean. Without a role each text has the colour
     that `scatter_images` gives it and its number at the mean.
+
+    Parameters
+    ----------
+    ax : where to draw
+    mean, cov : (K, 2), (K, 2, 2) one normal law for each text
+    role : a member of `ROLES` whose colour all ellipses take
+    deviations : the size of the ellipse in standard deviations, positive
+    label : with a role, the name of all ellipses together in `key`
+    dashed : whether ellipses are dashed
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of the wrong kind or out of its range, arrays do not fit, or `cov` is no covariance.
     """
+    _require(ax, label=label)
+    check.instance("dashed", dashed, bool)
+    deviations = check.number("deviations", deviations, minimum=0.0, open_minimum=True)
     centres = check.real_array("mean", mean, (None, 2))
     spread = check.covariance("cov", cov, dim=2)
     if spread.shape != (*centres.shape, 2):
         raise ValueError(f"cov must have shape {(*centres.shape, 2)}, got {spread.shape}")
-    colours = sequence(len(centres)) if role is None else [ROLES[_role(role)]] * len(centres)
+    colours = sequence(len(centres)) if role is None else [_ink(role)] * len(centres)
     values, vectors = np.linalg.eigh(spread)
     # Rounding leaves about 1e-16 of a lost direction, and its root would be visible in the digest.
     values = np.where(values > 1e-12 * values[:, -1:], values, 0.0)
@@ -423,14 +644,28 @@ def image_ellipses(
 
 
 def text_bars(ax: Axes, p: ArrayLike, *, initial: ArrayLike | None = None, label: str = "text model p") -> None:
-    """Draw a text model `p` (K,) as bars; `initial` (K,) marks where it started."""
+    """Draw a text model as bars.
+
+    Parameters
+    ----------
+    ax : where to draw
+    p : (K,) probabilities of the texts
+    initial : (K,) the probabilities it started from, drawn as marks
+    label : the name of the bars
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of the wrong kind, does not sum to 1, or the two do not fit.
+    """
+    _require(ax, label=label)
     now = check.probability_vector("p", p)
+    start = None if initial is None else check.probability_vector("initial", initial)
+    if start is not None and start.shape != now.shape:
+        raise ValueError(f"initial must have shape {now.shape}, got {start.shape}")
     texts = np.arange(1, now.size + 1)
     ax.bar(texts, now, width=0.7, color=ROLES["text"], alpha=0.85, label=label)
-    if initial is not None:
-        start = check.probability_vector("initial", initial)
-        if start.shape != now.shape:
-            raise ValueError(f"initial must have shape {now.shape}, got {start.shape}")
+    if start is not None:
         dash = {"linestyle": "", "marker": "_", "ms": 16, "mew": 2, "color": ROLES["bound"]}
         ax.plot(texts, start, label="at the start", **dash)  # type: ignore[arg-type]  # mixed values
     ax.set_xticks(texts if now.size <= 12 else texts[:: -(-now.size // 8)])
@@ -466,9 +701,8 @@ class Plate:
             lines.append(f"panel {number}: {names}" + (f', title "{title}"' if title else ""))
             for kind, label, parts in _drawn(ax):
                 size = next(iter(parts.values())).size
-                shown = "; ".join(
-                    f"{axis} {sample(v, keep_small=ax.get_yscale() == 'log')}" for axis, v in parts.items()
-                )
+                small = ax.get_yscale() == "log"
+                shown = "; ".join(f"{axis} {sample(v, keep_small=small) if size else ''}" for axis, v in parts.items())
                 name = str(label).lstrip("_").replace("\n", " ")
                 name = "" if not name or name.startswith("child") else f' "{name}"'
                 lines.append(f"  {kind}{name}: n {size}; {shown}")
@@ -483,6 +717,14 @@ class Plate:
 def plate(fig: Figure) -> Plate:
     """Finish a figure: the last expression of every figure cell.
 
+    Parameters
+    ----------
+    fig : the figure, all drawn
+
+    Returns
+    -------
+    its picture, and the numbers drawn as text
+
     Raises
     ------
     TypeError
@@ -495,14 +737,37 @@ def significant(value: float) -> float:
     """Round to four significant digits; the same on every platform.
 
     Ten digits come first, because a last-bit difference would tip a tie such as 0.015625.
+
+    Parameters
+    ----------
+    value : a real number; NaN and infinity stay what they are
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `value` is no real number.
     """
+    value = float(drawable("value", value, ()))
     return float(f"{float(f'{value:.10g}'):.4g}") + 0.0  # + 0.0 turns -0.0 into 0.0
 
 
-def sample(values: Array, *, keep_small: bool) -> str:
-    """Up to nine values at evenly spaced places, as text: the first, the last and those between."""
-    shown = min(values.size, 9)
-    picked = values[np.arange(shown) * (values.size - 1) // max(shown - 1, 1)]
+def sample(values: ArrayLike, *, keep_small: bool) -> str:
+    """Up to nine values at evenly spaced places, as text: the first, the last and those between.
+
+    Parameters
+    ----------
+    values : (n,) numbers; NaN and infinity are written too
+    keep_small : whether to write numbers below 1e-12 as they are, not as 0
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `values` is no array of at least one real number or `keep_small` no bool.
+    """
+    check.instance("keep_small", keep_small, bool)
+    numbers = drawable("values", values, (None,))
+    shown = min(numbers.size, 9)
+    picked = numbers[np.arange(shown) * (numbers.size - 1) // max(shown - 1, 1)]
     if not keep_small:
         # Rounding noise about zero differs between platforms; only a log axis shows real numbers that small.
         picked = np.where(np.abs(picked) < 1e-12, 0.0, picked)
@@ -549,17 +814,16 @@ def _filled(values: Any) -> Array:
 
 def _curve(ax: Axes, x: Array, y: Array, label: str, ink: str, at: float | None, side: str, **style: Any) -> None:
     """Draw a line and, with `at`, its name beside it, on the side that a sloping line leaves free."""
+    _require(ax, label=label)
     check.choice("side", side, ("above", "below"))
-    ax.plot(x, y, color=ink, label=label if at is None else f"_{label}", **style)
-    if at is None:
-        return
-    fraction = check.number("at", at, minimum=0.0, maximum=1.0)
+    fraction = None if at is None else check.number("at", at, minimum=0.0, maximum=1.0)
+    ax.plot(x, y, color=ink, label=label if fraction is None else f"_{label}", **style)
     seen = np.flatnonzero(np.isfinite(y))
-    if seen.size == 0:
+    if fraction is None or seen.size == 0:
         return
     place = int(seen[round(fraction * (seen.size - 1))])
     slope = float(y[seen[-1]] - y[seen[0]])
-    right = (slope <= 0) == (side == "above") or at < 0.2
+    right = (slope <= 0) == (side == "above") or fraction < 0.2
     write(
         ax,
         float(x[place]),
@@ -567,23 +831,72 @@ def _curve(ax: Axes, x: Array, y: Array, label: str, ink: str, at: float | None,
         label,
         colour=ink,
         xytext=(3 if right else -3, 5 if side == "above" else -5),
-        ha="left" if right and at < 0.8 else "right",
+        ha="left" if right and fraction < 0.8 else "right",
         va="bottom" if side == "above" else "top",
     )
 
 
-def _pair(t: ArrayLike, name: str, values: ArrayLike) -> tuple[Array, Array]:
-    x = check.real_array("t", t, (None,))
-    return x, drawable(name, values, x.shape)
+# ---- checks --------------------------------------------------------------------------------------------
 
 
-def drawable(name: str, values: ArrayLike, shape: tuple[int | None, ...]) -> Array:
-    """Like `check.real_array`, but NaN and infinity pass: a curve may be undefined or lost somewhere."""
-    array = np.asarray(values, dtype=float)
-    check.real_array(name, np.where(np.isfinite(array), array, 0.0), shape)
+def drawable(name: str, values: ArrayLike, shape: tuple[int | None, ...], *, minimum: float = -np.inf) -> Array:
+    """Return what can be drawn as floats: NaN and infinity pass, a curve may be undefined or lost somewhere.
+
+    Parameters
+    ----------
+    name : the argument, as an error names it
+    values : real numbers (neither bool nor complex)
+    shape : what their shape must be; None stands for any length of at least one
+    minimum : the least value allowed
+
+    Raises
+    ------
+    TypeError
+        If `values` are not real numbers.
+    ValueError
+        If they have another shape or fall below `minimum`.
+    """
+    array = check._array(name, values)
+    check.real_array(name, np.where(np.isfinite(array), array, 0.0) if array.dtype.kind == "f" else array, shape)
+    if (array < minimum).any():
+        raise ValueError(f"{name} must hold numbers >= {minimum:g}, got {array[array < minimum].flat[0]:g}")
+    return array.astype(np.float64)
+
+
+def increasing(name: str, values: ArrayLike) -> Array:
+    """Return the points (T,) of an axis as finite floats.
+
+    Parameters
+    ----------
+    name : the argument, as an error names it
+    values : (T,) increasing, at least one
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `values` are not real numbers, have another shape, are not finite, or do not increase.
+    """
+    array = check.real_array(name, values, (None,))
+    if (np.diff(array) <= 0).any():
+        raise ValueError(f"{name} must increase, got a step of {np.diff(array).min():g}")
     return array
 
 
-def _role(role: str) -> Role:
-    check.choice("role", role, tuple(ROLES))
-    return role  # type: ignore[return-value]  # checked
+def _pair(x_name: str, x: ArrayLike, y_name: str, y: ArrayLike) -> tuple[Array, Array]:
+    places = check.real_array(x_name, x, (None,))
+    return places, drawable(y_name, y, places.shape)
+
+
+def _require(ax: Axes, **words: str) -> None:
+    """Refuse what is no Axes, and names that are no text."""
+    check.instance("ax", ax, Axes)
+    for name, word in words.items():
+        check.instance(name, word, str)
+
+
+def _ink(role: str, colour: str | None = None) -> str:
+    """The colour of a role, or `colour` instead."""
+    usual = ROLES[check.choice("role", role, tuple(ROLES))]  # type: ignore[index]  # checked
+    if colour is not None and not is_color_like(colour):
+        raise ValueError(f"colour must be a colour that matplotlib knows, got {colour!r}")
+    return usual if colour is None else colour

@@ -96,14 +96,44 @@ def test_each_setting_is_computed_once() -> None:
     [
         (lambda: Control("1M", "M", (1,), 1), r"name must be an argument of compute other than rng, got '1M'"),
         (lambda: Control("rng", "seed", (1,), 1), r"name must be an argument .* got 'rng'"),
+        (lambda: Control("class", "M", (1,), 1), r"name must be an argument .* got 'class'"),
+        (lambda: Control("M", "M", (1, None), 1), r"values of M must be finite numbers or texts, got None"),  # type: ignore[arg-type]
+        (lambda: Control("M", "M", (1, math.nan), 1), r"values of M must be finite numbers or texts, got nan"),
+        (lambda: Control("M", "M", (False, 1), 1), r"values of M must be finite numbers or texts, got False"),
+        (lambda: Control("M", "M", (1, 2), True), r"default of M must be one of \(1, 2\), got True"),
+        (lambda: Control("M", "M", (1,), np.ones(2)), r"default of M must be one of \(1,\), got array"),  # type: ignore[arg-type]
+        (lambda: Control("M", "M", (1,), 1, ".2q"), r"format of M must fit \(1,\), got '.2q': "),
+        (lambda: Control("M", "M", ("a",), "a", ".2f"), r"format of M must fit \('a',\), got '.2f': "),
+        (lambda: Control("M", "M", (1,), 1, None), r"format of M must be a str, got None"),  # type: ignore[arg-type]
+        (lambda: Curves(T, T, -T), r"standard_error must hold numbers >= 0, got -3"),
+        (lambda: Curves(T, T, T, None), r"bounds must be a Mapping, got None"),  # type: ignore[arg-type]
+        (lambda: Curves(T, T, T, [1]), r"bounds must be a Mapping, got \[1\]"),  # type: ignore[arg-type]
+        (lambda: Curves(T, T, T, {}, {1: T}), r"labels of exact must be a str, got 1"),  # type: ignore[dict-item]
+        (lambda: Curves(T, T, T, {"a": "bc"}), r"bounds\['a'\] must be an array of real numbers, got dtype <U2"),  # type: ignore[dict-item]
+        (lambda: Curves(T, T, T, readout=3), r"readout must be a str, got 3"),  # type: ignore[arg-type]
+        (lambda: Curves(T, T, T).role_of("floor"), r"label must be one of .*, got 'floor'"),
+        (lambda: make(controls=None), r"controls must be a Sequence, got None"),
+        (lambda: make(controls=3), r"controls must be a Sequence, got 3"),
+        (
+            lambda: make(lambda M, blur: curves(M, blur)),
+            r"compute must take \['M', 'sigma'\] by name, all else by default, got missing a required argument: 'blur'",
+        ),
+        (lambda: make(lambda M, sigma, rng: curves(M, sigma)), r"compute must take .* required argument: 'rng'"),
+        (lambda: make(log_y="no"), r"log_y must be a bool, got 'no'"),
+        (lambda: make(y_range=3), r"y_range must have shape \(2,\), got \(\)"),
+        (lambda: make(y_range=(0, 1, 2)), r"y_range must have shape \(2,\), got \(3,\)"),
+        (lambda: make(y_range="ab"), r"y_range must be an array of real numbers, got dtype <U2"),
+        (lambda: make().curves("abc"), r"setting must be a Mapping, got 'abc'"),  # type: ignore[arg-type]
+        (lambda: make().curves({"M": T, "sigma": 1.0}), r"M must be one of \(10, 100, 1000\), got array"),  # type: ignore[dict-item]
+        (lambda: make().draw(None), r"curves must be a Curves, got None"),  # type: ignore[arg-type]
         (lambda: Control("M", " ", (1,), 1), r"label of M must say something, got ' '"),
         (lambda: Control("M", "M", [1], 1), r"values of M must be a tuple, got \[1\]"),  # type: ignore[arg-type]
         (lambda: Control("M", "M", (), 1), r"values of M must look different, at least one, got \[\]"),
         (lambda: Control("s", "s", (0.11, 0.12), 0.11, ".1f"), r"values of s must look different.*'0.1', '0.1'"),
         (lambda: Control("M", "M", (1, 2), 3), r"default of M must be one of \(1, 2\), got 3"),
         (lambda: Curves([0, 0], [1, 1], [0, 0]), r"x must increase, got a step of 0"),  # type: ignore[arg-type]
-        (lambda: Curves(T, T[1:], T), r"mean must have shape \(11\), got \(10,\)"),
-        (lambda: Curves(T, T, T, {"floor": T[1:]}), r"bounds\['floor'\] must have shape \(11\), got \(10,\)"),
+        (lambda: Curves(T, T[1:], T), r"mean must have shape \(11,\), got \(10,\)"),
+        (lambda: Curves(T, T, T, {"floor": T[1:]}), r"bounds\['floor'\] must have shape \(11,\), got \(10,\)"),
         (lambda: Curves(T, T, T, {"a": T}, {"a": T}), r"exact must have other labels than bounds, got 'a' in both"),
         (lambda: make(compute=3), r"compute must be a function, got 3"),
         (lambda: make(controls=()), r"controls must have different names, at least one, got \[\]"),
@@ -112,8 +142,8 @@ def test_each_setting_is_computed_once() -> None:
         (lambda: make(alt=" "), r"alt must say something, got ' '"),
         (lambda: make(title=3), r"title must be a str, got 3"),
         (lambda: make(role="pink"), r"role must be one of text, image, .* got 'pink'"),
-        (lambda: make(y_range=(1, 1)), r"y_range\[1\] must lie in \(1, inf\], got 1"),
-        (lambda: make(y_range=(0, 1), log_y=True), r"y_range\[0\] must lie in \(0, inf\], got 0"),
+        (lambda: make(y_range=(1, 1)), r"y_range\[1\] must lie in \(1, inf[\])], got 1"),
+        (lambda: make(y_range=(0, 1), log_y=True), r"y_range\[0\] must lie in \(0, inf[\])], got 0"),
         (lambda: make().curves({"M": 11, "sigma": 1.0}), r"M must be one of \(10, 100, 1000\), got 11"),
         (lambda: make().curves({"M": 10}), r"sigma must be one of \(0.1, 1.0\), got None"),
         (

@@ -143,7 +143,11 @@ def test_panels_of_different_quantities_keep_their_own_axes() -> None:
         (lambda: plots.figure(5), r"panels must be 1, 2, 3, 4 or 6, got 5"),
         (lambda: plots.figure(0), r"panels must be an integer >= 1, got 0"),
         (lambda: plots.figure(2, titles=["one"]), r"titles must name each of the 2 panels, got 1 titles"),
-        (lambda: plots.figure(height=0), r"height must lie in \(0, inf\], got 0"),
+        (lambda: plots.figure(2, titles="ab"), r"titles must be a sequence of 2 texts, got 'ab'"),
+        (lambda: plots.figure(titles=None), r"titles must be a sequence of 1 texts, got None"),
+        (lambda: plots.figure(titles=[3]), r"titles\[0\] must be a str, got 3"),
+        (lambda: plots.figure(share="col"), r"share must be a bool, got 'col'"),
+        (lambda: plots.figure(height=0), r"height must lie in \(0, inf[\])], got 0"),
         (lambda: plots.plate("figure"), r"fig must be a Figure, got 'figure'"),
     ],
 )
@@ -286,11 +290,11 @@ def test_text_bars_without_a_start(ax: Axes) -> None:
     [
         (lambda ax: plots.runs(ax, T, T), r"values must have shape \(any, 5\), got \(5,\)"),
         (lambda ax: plots.runs(ax, [0, np.nan], [[1, 2]]), r"t must hold finite numbers, got nan"),
-        (lambda ax: plots.simulated(ax, T, T, [1], label="m"), r"standard_error must have shape \(5\), got \(1,\)"),
+        (lambda ax: plots.simulated(ax, T, T, [1], label="m"), r"standard_error must have shape \(5,\), got \(1,\)"),
         (lambda ax: plots.simulated(ax, T, T, T, label="m", role="pink"), r"role must be one of text, .*'pink'"),
         (lambda ax: plots.bound(ax, T, T, "b", at=1.5), r"at must lie in \[0, 1\], got 1.5"),
         (lambda ax: plots.exact(ax, T, T, "e", side="left"), r"side must be one of above, below, got 'left'"),
-        (lambda ax: plots.decay_axes(ax, "t", "D", lowest=0), r"lowest must lie in \(0, inf\], got 0"),
+        (lambda ax: plots.decay_axes(ax, "t", "D", lowest=0), r"lowest must lie in \(0, inf[\])], got 0"),
         (lambda ax: plots.heat(ax, T, T, np.ones((2, 5)), label="h"), r"values must have shape \(5, 5\), got"),
         (
             lambda ax: plots.histogram_with_law(ax, [1], [1, 0], [1, 1], label="", law_label=""),
@@ -312,6 +316,109 @@ def test_text_bars_without_a_start(ax: Axes) -> None:
 def test_errors_name_parameter_range_and_value(ax: Axes, draw: Callable[[Axes], None], message: str) -> None:
     with pytest.raises((TypeError, ValueError), match=message):
         draw(ax)
+
+
+@pytest.mark.parametrize(
+    ("draw", "message"),
+    [
+        (lambda ax: plots.exact(ax, T, "abc", "e"), r"values must be an array of real numbers, got dtype <U3"),
+        (lambda ax: plots.exact(ax, [0, 1], [[1], [1, 2]], "e"), r"values must be a rectangular array, got"),
+        (lambda ax: plots.exact(ax, [0, 1], [True, False], "e"), r"values must be .* real numbers, got dtype bool"),
+        (lambda ax: plots.exact(ax, [0, 1], [1j, 1], "e"), r"values must be .* real numbers, got dtype complex128"),
+        (lambda ax: plots.exact(ax, [0, 1], [1, None], "e"), r"values must be .* real numbers, got dtype object"),
+        (lambda ax: plots.simulated(ax, T, T, -T, label="m"), r"standard_error must hold numbers >= 0, got -1"),
+        (lambda ax: plots.points(ax, T, T, -T, label="m"), r"standard_error must hold numbers >= 0, got -1"),
+        (lambda ax: plots.points(ax, "ab", T, T, label="m"), r"x must be an array of real numbers, got dtype <U2"),
+        (lambda ax: plots.bound(ax, T, T, "b", at="a"), r"at must be a number in \[0, 1\], got 'a'"),
+        (lambda ax: plots.bound(ax, T, T, "b", colour="bleen"), r"colour must be a colour .*, got 'bleen'"),
+        (lambda ax: plots.write(ax, 0, "y", "text"), r"y must be a number in .*, got 'y'"),
+        (lambda ax: plots.write(ax, 0, 0, "text", colour=3), r"colour must be a colour .*, got 3"),
+        (lambda ax: plots.label_axes(ax, "x", None), r"y_label must be a str, got None"),
+        (lambda ax: plots.heat(ax, [0, 2, 1], T, np.ones((5, 3)), label="h"), r"x must increase, got a step of -1"),
+        (
+            lambda ax: plots.heat(ax, [0, 1], [0], [[0, 0]], label="h", logarithmic=True),
+            r"values must hold a finite number > 0, got 0 0",
+        ),
+        (
+            lambda ax: plots.heat(ax, [0, 1], [0], [[np.nan, np.inf]], label="h"),
+            r"values must hold a finite number > -inf, got nan inf",
+        ),
+        (lambda ax: plots.heat(ax, T, T, np.ones((5, 5)), label="h", logarithmic=1), r"logarithmic must be a bool"),
+        (
+            lambda ax: plots.histogram_with_law(ax, [1], [0, 1], [1, -1], label="", law_label=""),
+            r"law must hold numbers >= 0, got -1",
+        ),
+        (
+            lambda ax: plots.histogram_with_law(ax, [1], [0], [1], label="", law_label="", discrete=True, bins=-1),
+            r"bins must be an integer >= 1, got -1",
+        ),
+        (
+            lambda ax: plots.histogram_with_law(ax, [1], [0], [1], label="", law_label="", discrete="no"),
+            r"discrete must be a bool, got 'no'",
+        ),
+        (lambda ax: plots.scatter_images(ax, [[0, 0]], [0], n_texts=-1), r"n_texts must be an integer >= 1, got -1"),
+        (lambda ax: plots.scatter_images(ax, [[0, 0]], [2], n_texts=2), r"n_texts must be an integer >= 3, got 2"),
+        (lambda ax: plots.scatter_images(ax, [[0, 0]], [0], n_texts="a"), r"n_texts must be an integer >= 1, got 'a'"),
+        *(
+            (
+                lambda ax, bad=bad: plots.image_ellipses(ax, [[0, 0]], [np.eye(2)], deviations=bad),
+                rf"deviations must .* \(0, inf.*, got '?{bad}",
+            )
+            for bad in (-1, np.nan, "a")
+        ),
+        (lambda ax: plots.image_ellipses(ax, [[0, 0]], [np.eye(2)], dashed="no"), r"dashed must be a bool, got 'no'"),
+        (lambda ax: plots.key(ax.figure, columns=0), r"columns must be an integer >= 1, got 0"),
+        (lambda ax: plots.key(ax), r"fig must be a Figure, got <Axes"),
+        (lambda _: plots.readable_ticks(0, 1), r"low must lie in \(0, inf.*, got 0"),
+        (lambda _: plots.readable_ticks(2, 1), r"high must lie in \[2, inf.*, got 1"),
+        (lambda _: plots.significant("1"), r"value must be an array of real numbers, got dtype <U1"),
+        (lambda _: plots.sample([], keep_small=True), r"values must have shape \(any,\), got \(0,\)"),
+        (lambda _: plots.sample([1], keep_small=1), r"keep_small must be a bool, got 1"),
+    ],
+)
+def test_bad_input_is_refused_before_anything_is_drawn(ax: Axes, draw: Callable[[Axes], object], message: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=message):
+        draw(ax)
+    assert not [*ax.lines, *ax.collections, *ax.texts, *ax.containers]
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda ax, word: plots.runs(ax, T, [T], label=word),
+        lambda ax, word: plots.simulated(ax, T, T, T, label=word),
+        lambda ax, word: plots.points(ax, T, T, T, label=word),
+        lambda ax, word: plots.bound(ax, T, T, word),
+        lambda ax, word: plots.exact(ax, T, T, word),
+        lambda ax, word: plots.write(ax, 0, 0, word),
+        lambda ax, word: plots.label_axes(ax, word, "y"),
+        lambda ax, word: plots.decay_axes(ax, word, "y"),
+        lambda ax, word: plots.heat(ax, T, T, np.ones((5, 5)), label=word),
+        lambda ax, word: plots.histogram_with_law(ax, T, T, T, label="runs", law_label=word),
+        lambda ax, word: plots.scatter_images(ax, [[0, 0]], [0], label=word),
+        lambda ax, word: plots.image_ellipses(ax, [[0, 0]], [np.eye(2)], label=word),
+        lambda ax, word: plots.text_bars(ax, [1], label=word),
+    ],
+)
+def test_axes_and_names_are_checked_everywhere(ax: Axes, draw: Callable[[object, object], None]) -> None:
+    with pytest.raises(TypeError, match=r"ax must be a Axes, got None"):
+        draw(None, "name")
+    with pytest.raises(TypeError, match=r"(label|text|x_label|law_label) must be a str, got 3"):
+        draw(ax, 3)
+    draw(ax, "name")
+
+
+def test_drawable_lets_gaps_pass_and_returns_floats_of_its_own() -> None:
+    given = np.array([1.0, np.nan, np.inf])
+    drawn = plots.drawable("values", given, (3,), minimum=0.0)
+    np.testing.assert_array_equal(drawn, given)
+    assert drawn is not given
+    assert plots.drawable("values", [[1, 2]], (None, 2)).dtype == np.float64
+
+
+def test_public_names_are_those_of_all() -> None:
+    own = {name for name, value in vars(plots).items() if getattr(value, "__module__", "") == plots.__name__}
+    assert {name for name in own if not name.startswith("_")} <= set(plots.__all__)
 
 
 # ---- ticks ---------------------------------------------------------------------------------------------
@@ -342,7 +449,7 @@ def test_log_ticks_are_few_and_inside(power: float, decades: float) -> None:
     ("value", "label"), [(0.5, "0.5"), (1000, "1000"), (1e-7, "$10^{-7}$"), (2e-5, r"$2\cdot10^{-5}$")]
 )
 def test_tick_labels_are_plain_numbers_where_they_can_be(value: float, label: str) -> None:
-    assert plots.tick_label(value) == label
+    assert plots._tick_label(value) == label
 
 
 def test_decay_axis_shows_these_ticks(ax: Axes) -> None:
@@ -363,6 +470,11 @@ def test_digest_keeps_small_numbers_of_a_log_axis(ax: Axes) -> None:
     ax.plot([1, 2], [1e-20, 1e-30])
     ax.set_yscale("log")
     assert "y 1e-20 1e-30" in text_of(ax)
+
+
+def test_digest_tells_an_empty_line(ax: Axes) -> None:
+    ax.plot([], [])
+    assert text_of(ax).splitlines()[2] == "  line: n 0; x ; y "
 
 
 def test_digest_of_what_a_chapter_draws_by_itself(ax: Axes) -> None:

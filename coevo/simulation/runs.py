@@ -153,7 +153,7 @@ def simulate(
     system : System
     steps : int >= 0, macro steps
     runs : int >= 1, independent runs R; an initial state of R runs starts each from its own
-    rng : seed (int >= 0) or numpy Generator
+    rng : seed (int >= 0), SeedSequence or numpy Generator
     every : int >= 1, record every so many macro steps (step 0 is always recorded)
     progress : bool or None, progress bar; None shows one in a terminal only
 
@@ -226,7 +226,7 @@ def replicate(
     system : System
     steps : int >= 0, macro steps
     runs : int >= 1, independent runs R; an initial state of R runs starts each from its own
-    rng : seed (int >= 0) or numpy Generator
+    rng : seed (int >= 0), SeedSequence or numpy Generator
     statistics : names from `STATISTICS`, or a dict of functions State -> array (R, ...)
     times : increasing int array (T,) of macro steps to record, each in [0, steps]; every step unless given
     quantiles : levels in [0, 1]

@@ -342,12 +342,13 @@ def _image_models(mean: ArrayLike, cov: ArrayLike) -> tuple[Array, Array]:
 
 
 def _system(p: ArrayLike, mean: ArrayLike, cov: ArrayLike) -> tuple[Array, Array, Array]:
-    """Check a text model and its image models; p is normalised to machine precision."""
+    """Check a text model and its image models; keep the texts with mass, p normalised to machine precision."""
     p = check.probability_vector("p", p)
     mean, cov = _image_models(mean, cov)
     if mean.shape[0] != p.size:
         raise ValueError(f"mean must have shape ({p.size}, d), got {mean.shape}")
-    return p / p.sum(), mean, cov
+    mass = p > 0  # a text that is never drawn tells nothing apart
+    return p[mass] / p.sum(), mean[mass], cov[mass]
 
 
 def _telling_directions(mean: Array, cov: Array) -> tuple[Array, Array]:
@@ -426,7 +427,6 @@ def _grid(step: float, dim: int) -> Iterator[Array]:
 
 def _pairs(p: Array, mean: Array, cov: Array) -> Iterator[_Pair]:
     """Yield the pairs of texts that have mass, with bound = sqrt(p_i p_j) BC_ij."""
-    mean, cov, p = mean[p > 0], cov[p > 0], p[p > 0]
     overlap = bhattacharyya_coefficients(mean, cov)
     precision = np.linalg.inv(cov)
     roots = np.linalg.cholesky(cov)

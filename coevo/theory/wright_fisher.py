@@ -166,7 +166,7 @@ def mean_absorption_time(text_samples: int, p0: float) -> float:
 def diffusion_absorption_time(text_samples: int, p0: float) -> float:
     """Return -2 M [p ln p + (1 - p) ln(1 - p)], the diffusion approximation of `mean_absorption_time`.
 
-    Beyond the paper (Kimura & Ohta 1969); accurate to a few per cent for M p and M (1 - p) above 10.
+    Beyond the paper (Kimura 1955, diffusion approximation); accurate to a few per cent for M p and M (1 - p) above 10.
 
     Parameters
     ----------
