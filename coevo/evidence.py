@@ -102,11 +102,13 @@ def summary(values: Any) -> dict[str, Any]:
     values = check.real_array("values", values, (None,))
     runs = check.integer("runs of values", values.size, minimum=2)
     deviation = values - values.mean()
+    unit = np.abs(deviation).max() or 1.0  # powers of very small or large numbers would be lost
+    deviation = deviation / unit
     spread = np.sqrt((deviation**2).mean())
     skewness = float((deviation**3).mean() / spread**3) if spread > 0 else 0.0
     return {
         "simulated": float(values.mean()),
-        "standard_error": float(spread / np.sqrt(runs - 1)),
+        "standard_error": float(unit * spread / np.sqrt(runs - 1)),
         "runs": runs,
         "skewness": skewness,
     }

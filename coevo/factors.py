@@ -74,16 +74,17 @@ def _bartlett(kept: NDArray[np.bool_], dof: Counts, rng: np.random.Generator) ->
     lost and its log-diagonal is -inf.
     """
     dim = kept.shape[-1]
-    left = np.where(kept, dof[..., None] - (np.cumsum(kept, axis=-1) - 1), 0)
-    chi_squared = 2.0 * rng.standard_gamma(0.5 * np.maximum(left, 1))
-    log_diagonal = np.where(left >= 1, 0.5 * np.log(chi_squared), -np.inf)
+    left = dof[..., None] - (np.cumsum(kept, axis=-1) - 1)
+    drawn = kept & (left >= 1)
+    chi = np.sqrt(2.0 * rng.standard_gamma(0.5 * np.where(drawn, left, 1)))
+    log_diagonal = np.where(drawn, np.log(chi), -np.inf)
+    below = rng.standard_normal((*kept.shape[:-1], dim * (dim - 1) // 2))
+    inverse = np.where(drawn, 1 / chi, 0.0)
     factor = np.zeros((*kept.shape, dim))
-    factor[..., np.arange(dim), np.arange(dim)] = 1.0
-    if dim > 1:
-        rows, columns = np.tril_indices(dim, -1)
-        below = rng.standard_normal((*kept.shape[:-1], rows.size))
-        use = kept[..., rows] & (left[..., columns] >= 1)
-        factor[..., rows, columns] = np.where(use, below / np.sqrt(chi_squared[..., columns]), 0.0)
+    for k in range(dim):
+        first = k * (k - 1) // 2
+        factor[..., k, :k] = below[..., first : first + k] * inverse[..., :k] * kept[..., k, None]
+        factor[..., k, k] = 1.0
     return log_diagonal, factor
 
 
@@ -91,10 +92,11 @@ def _conjugate(factor: Array, log_scale: Array) -> Array:
     """Return diag(e^s) F diag(e^{-s}) for unit lower triangular F: entries e^{s_k - s_l} F_kl, 0 where s is -inf."""
     finite = np.isfinite(log_scale)
     s = np.where(finite, log_scale, 0.0)
-    # Entries that do not count, above the diagonal or at a lost direction, could overflow for nothing.
-    counts = np.tril(finite[..., :, None] & finite[..., None, :], -1)
-    difference = np.where(counts, s[..., :, None] - s[..., None, :], 0.0)
-    scaled: Array = np.exp(difference) * factor
+    scaled = factor.copy()
+    for k in range(1, factor.shape[-1]):
+        # An entry at a lost direction is zero, and could overflow for nothing.
+        difference = np.where(finite[..., :k] & finite[..., k, None], s[..., k, None] - s[..., :k], 0.0)
+        scaled[..., k, :k] *= np.exp(difference)
     return scaled
 
 

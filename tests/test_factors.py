@@ -131,8 +131,10 @@ def test_an_eigenvalue_of_a_correlation_matrix_below_1e_13_is_zero(eigenvalue, r
     assert np.isfinite(log_scale).sum() == rank
     if rank == 2:
         # the matrix holds e itself to 1e-16 / 1e-12, so its determinant e (2 - e) to 1e-4
-        assert np.exp(2 * (log_scale[1] - np.log(units))) == pytest.approx(eigenvalue * (2 - eigenvalue), rel=3e-4)
-    assert unit[1, 0] == pytest.approx(units, rel=1e-11)
+        assert np.exp(2 * (log_scale[1] - np.log(units))) == pytest.approx(
+            eigenvalue * (2 - eigenvalue), rel=3e-4, abs=0
+        )
+    assert unit[1, 0] == pytest.approx(units, rel=1e-11, abs=0)
 
 
 @pytest.mark.parametrize(("width", "rank"), [(1e-9, 2), (1e-11, 1)])

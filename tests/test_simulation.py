@@ -555,7 +555,7 @@ def laws_of_a_growing_corpus(drop_below):
     """Text diversity, second and third mass, and mean image after 30 steps; new texts take 0.9 of the mass."""
     corpus = CorpusInjection(0.9, 0.9, [0.0, 0.0], np.eye(2), mean_cov=0.1 * np.eye(2))
     system = System(circle(2, 1.0, radius=0.3), 8, 12, corpus=corpus)
-    state, rng = circle(2, 1.0, radius=0.3, runs=400), np.random.default_rng(5 + (drop_below > 0))
+    state, rng = circle(2, 1.0, radius=0.3, runs=250), np.random.default_rng(5 + (drop_below > 0))
     for _ in range(30):
         state = macro_step(state, system, rng, drop_below)
     top = np.sort(state.p, axis=1)

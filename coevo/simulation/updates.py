@@ -77,7 +77,6 @@ def _mean_posterior(p: Array, images: ImageModel, text_samples: int, singular: b
     shape = (runs, text_samples)
     # The M images of a run are exchangeable: it is enough to draw how many each text makes, and keep them in order.
     counts = _multinomial(text_samples, p, rng)
-    text = np.repeat(np.tile(np.arange(n_texts), runs), counts.ravel()).reshape(shape)
     z = rng.standard_normal((dim, *shape))
 
     def of_image(per_text: Array) -> Array:
@@ -89,18 +88,25 @@ def _mean_posterior(p: Array, images: ImageModel, text_samples: int, singular: b
     with np.errstate(divide="ignore"):  # a text of mass zero has log-mass -inf, and posterior zero
         height = np.log(p) - scale.sum(axis=-1)
     log_density = np.empty((n_texts, *shape))
+    product = np.empty(shape)
     for j in range(n_texts):
-        square = np.zeros(shape)
+        square = log_density[j]
         for k in range(dim):
-            offset, linear = _residual_map(images, kept, scale, inverse, j, k)
+            offset, linear = _residual_map(images.mean, images.unit, scale, inverse, j, k)
+            if singular:  # a lost direction has no noise, and no say in a density
+                offset = np.where(kept[:, j, k, None], offset, 0.0)
+                linear = [np.where(kept[:, j, k, None] & kept[..., i], c, 0.0) for i, c in enumerate(linear)]
             residual = of_image(offset)
-            for i in range(k + 1):
-                residual += of_image(linear[i]) * z[i]
-            residual *= residual
-            square += residual
-        square *= -0.5
-        np.add(height[:, j, None], square, out=log_density[j])
+            for i, coefficient in enumerate(linear):
+                residual += np.multiply(of_image(coefficient), z[i], out=product)
+            if k == 0:
+                np.multiply(residual, residual, out=square)
+            else:
+                square += np.multiply(residual, residual, out=product)
+        np.multiply(square, -0.5, out=square)
+        square += height[:, j, None]
     if singular:
+        text = np.repeat(np.tile(np.arange(n_texts), runs), counts.ravel()).reshape(shape)
         _restrict_to_supports(log_density, text, images, kept, inverse)
     log_density -= log_density.max(axis=0)
     density = np.exp(log_density, out=log_density)
@@ -108,30 +114,27 @@ def _mean_posterior(p: Array, images: ImageModel, text_samples: int, singular: b
     return mean_posterior
 
 
-def _residual_map(
-    images: ImageModel, kept: NDArray[np.bool_], scale: Array, inverse: Array, j: int, k: int
-) -> tuple[Array, list[Array]]:
+def _residual_map(mean: Array, unit: Array, scale: Array, inverse: Array, j: int, k: int) -> tuple[Array, list[Array]]:
     """Coordinate k of the residual L_j^{-1} (x - mu_j) of an image x = mu_i + L_i z at text j, for every text i.
 
     It is offset + sum of linear[l] z_l over l <= k, with one number (R, K) each for every run and text i. The images
     themselves are never formed: their coordinates could not hold a scale that has shrunk to nothing. Exponents are
-    added before they are raised, and what lies beyond `FAR` counts as `FAR`: the density is zero either way. A lost
-    direction gives zero.
+    added before they are raised, and what lies beyond `FAR` counts as `FAR`: the density is zero either way.
     """
-    mean, unit = images.mean, images.unit
     row, own = inverse[:, j, k, :, None], scale[:, j, k, None]
-    distance = sum((row[:, i] * (mean[..., i] - mean[:, j, i, None]) for i in range(k + 1)), np.zeros(mean.shape[:2]))
+    distance = mean[..., k] - mean[:, j, k, None]
+    for i in range(k):
+        distance += row[:, i] * (mean[..., i] - mean[:, j, i, None])
     with np.errstate(divide="ignore"):  # texts with equal means have distance zero
         exponent = np.log(np.abs(distance)) - own
-    offset = np.where(kept[:, j, k, None], np.sign(distance) * np.exp(np.minimum(exponent, FAR)), 0.0)
-    linear = []
-    for i in range(k + 1):
+    offset = np.copysign(np.exp(np.minimum(exponent, FAR)), distance)
+    linear = [np.exp(np.minimum(scale[..., i] - own, FAR)) for i in range(k + 1)]
+    for i in range(k):
         # U_j^{-1} U_i = I + U_j^{-1} (U_i - U_j): exactly I for equal directions, whatever the scales then multiply.
-        turn = np.full(mean.shape[:2], float(i == k))
-        for e in range(i + 1, k + 1):
+        turn = unit[..., k, i] - unit[:, j, None, k, i]
+        for e in range(i + 1, k):
             turn += row[:, e] * (unit[..., e, i] - unit[:, j, None, e, i])
-        stretch = np.exp(np.minimum(scale[..., i] - own, FAR))
-        linear.append(np.where(kept[:, j, k, None] & kept[..., i], turn * stretch, 0.0))
+        linear[i] *= turn
     return offset, linear
 
 
