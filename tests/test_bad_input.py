@@ -188,6 +188,7 @@ CASES = [
     (lambda: rep(statistics={"x": lambda s: s.p[0]}), "statistics", "(2,)"),
     (lambda: rep(times=[2, 1]), "times", "[2 1]"),
     (lambda: rep(times=[]), "times", "[]"),
+    (lambda: circle(2, runs=3).repeat(2), "runs", "3"),
     (lambda: rep(times=[3]), "times", "[3]"),
     (lambda: rep(times=[0.5]), "times", "float64"),
     (lambda: rep(times=[-1]), "times", "-1"),
