@@ -96,6 +96,32 @@ def integer_array(name: str, value: Any, *, minimum: int) -> NDArray[np.int64]:
     return array.astype(np.int64)
 
 
+def is_count_law(value: Any) -> bool:
+    """Return whether `value` is a frozen discrete law of `scipy.stats`, such as ``stats.poisson(3)``."""
+    return all(callable(getattr(value, name, None)) for name in ("pmf", "rvs", "support", "isf"))
+
+
+def count_law(name: str, value: Any, *, minimum: int) -> tuple[NDArray[np.int64], Array]:
+    """Return the values (Q,) and probabilities (Q,) of a count: an integer, or a frozen discrete law of `scipy.stats`.
+
+    An infinite law is cut where less than 1e-16 is left.
+    """
+    if not is_count_law(value):
+        if not isinstance(value, Integral) or isinstance(value, (bool, np.bool_)):
+            raise TypeError(
+                f"{name} must be an integer >= {minimum} or a frozen discrete law of scipy.stats, got {value!r}"
+            )
+        return np.array([integer(name, value, minimum=minimum)]), np.ones(1)
+    low, high = value.support()
+    if not low >= minimum:
+        raise ValueError(f"{name} must have a law on integers >= {minimum}, got one on [{low:g}, {high:g}]")
+    last = value.isf(1e-16) if np.isinf(high) else high
+    if not last - low < 10**6:
+        raise ValueError(f"{name} must have a law on at most 10^6 integers, got one on [{low:g}, {high:g}]")
+    values = np.arange(int(low), int(last) + 1)
+    return values, np.asarray(value.pmf(values), dtype=np.float64)
+
+
 def probability_vector(name: str, value: Any, *, batch: bool = False) -> Array:
     """Return `value` as probabilities whose last axis sums to one, shape (K,) or, with `batch`, (..., K)."""
     p = real_array(name, value, None if batch else (None,))

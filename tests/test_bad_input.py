@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from coevo import measures, reference
 from coevo.simulation import (
@@ -142,6 +143,9 @@ CASES = [
     (lambda: corpus(mean_cov=NEGATIVE), "mean_cov", "-0.5"),
     (lambda: UserContent(-1), "user_images", "-1"),
     (lambda: UserContent(2.0), "user_images", "2.0"),
+    (lambda: UserContent(stats.norm(3)), "user_images", "rv_continuous_frozen"),
+    (lambda: UserContent(stats.poisson(3, loc=-1)), "user_images", "[-1, inf]"),
+    (lambda: UserContent(stats.geom(1e-9)), "user_images", "[1, inf]"),
     (lambda: UserContent(2, 1.0), "mean", "()"),
     (lambda: UserContent(2, [np.nan]), "mean", "nan"),
     (lambda: UserContent(2, None, NEGATIVE), "cov", "-0.5"),

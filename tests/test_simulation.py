@@ -463,6 +463,38 @@ def test_user_content_of_the_initial_law_and_of_its_own_law_agree():
     np.testing.assert_array_equal(none.cov, plain.cov)
 
 
+def test_a_random_number_of_user_images_is_a_mixture_of_fixed_numbers():
+    """One image update with m ~ Poisson(2), n = 3: E T' and E F' are the Poisson mixtures of the recursion."""
+    n, runs, law = 3, 40_000, stats.poisson(2)
+    initial = State.create([1.0], [[0.0, 0.0]], np.eye(2), runs)
+    state = image_update(initial, n, 21, UserContent(law, cov=np.diag([3.0, 1.0])))
+    m = np.arange(40)
+    s = n + m
+    assert_mean("F", (state.mean[:, 0] ** 2).sum(axis=1), law.pmf(m) @ (n / s**2 * 2 + m / s**2 * 4))
+    assert_mean("T", np.trace(state.cov[:, 0], axis1=1, axis2=2), law.pmf(m) @ (n / s * 2 + m / s * 4))
+
+
+def test_random_user_counts_are_fresh_for_every_run_text_and_update(monkeypatch):
+    seen = []
+    refit_pooled = factors.refit_pooled
+
+    def spy(*arguments):
+        seen.append(arguments[6])
+        return refit_pooled(*arguments)
+
+    monkeypatch.setattr(factors, "refit_pooled", spy)
+    initial = circle(2, 1.0, runs=3000)
+    for update in range(2):
+        image_update(initial, 10, 22 + update, UserContent(stats.binom(8, 0.25)))
+    counts = np.stack(seen, axis=-1).astype(float)  # (runs, texts, updates)
+    assert counts.shape == (3000, 2, 2)
+    columns = counts.reshape(3000, 4)
+    for i, j in itertools.combinations_with_replacement(range(4), 2):
+        assert_mean(f"moment {i}{j}", (columns[:, i] - 2.0) * (columns[:, j] - 2.0), 1.5 if i == j else 0.0)
+    for column in columns.T:
+        assert_mean("mean", column, 2.0)
+
+
 @pytest.mark.parametrize(("alpha", "epsilon", "floor"), [(0.05, 0.1, 0.4592), (0.2, 0.3, 0.7493), (0.5, 0.5, 0.6492)])
 def test_diversity_under_corpus_injection_attains_its_floor(alpha, epsilon, floor):
     """Separated texts: E D_t = D* + (D_0 - D*) lambda^t at every t, D* the sharp floor of Theorem 6.1."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from coevo import _validation as check
 from coevo import factors
@@ -69,7 +70,8 @@ class UserContent:
 
     Attributes
     ----------
-    user_images : int >= 0, m, user images per image update and text
+    user_images : int >= 0, m, user images per image update and text; or a frozen discrete law of `scipy.stats` on
+        the integers >= 0, such as ``stats.poisson(3)``, from which m is drawn anew for every run, text and update
     mean : array (d,) or (K, d), or None for the initial mean of each text
     cov : array (d, d) or (K, d, d), or None for the initial covariance of each text
 
@@ -79,14 +81,14 @@ class UserContent:
         Naming the argument, what it may be, and what it was.
     """
 
-    user_images: int
+    user_images: Any
     mean: Any = None
     cov: Any = None
     unit: Array | None = field(init=False, repr=False, compare=False)
     log_scale: Array | None = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "user_images", check.integer("user_images", self.user_images, minimum=0))
+        check.count_law("user_images", self.user_images, minimum=0)
         if self.mean is not None:
             mean = check.real_array("mean", self.mean)
             if mean.ndim not in (1, 2) or mean.size == 0:
@@ -101,6 +103,12 @@ class UserContent:
             unit, log_scale = factors.factorise(cov)
         object.__setattr__(self, "unit", unit)
         object.__setattr__(self, "log_scale", log_scale)
+
+    def counts(self, shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.int64]:
+        """Return m for each of `shape`; a fixed m takes nothing from `rng`."""
+        if check.is_count_law(self.user_images):
+            return np.asarray(self.user_images.rvs(size=shape, random_state=rng), dtype=np.int64)
+        return np.full(shape, int(self.user_images))
 
     def check_fits(self, n_texts: int, dim: int, *, grows: bool = False) -> None:
         """Raise a ValueError unless the laws fit K texts (one law for all if the corpus `grows`) in d dimensions."""

@@ -204,7 +204,8 @@ def image_update(state: State, image_samples: int, rng: Any, user: UserContent |
         user.check_fits(state.n_texts, state.dim)
     n = _multinomial(image_samples, state.p, rng)
     images = state.images
-    if user is None or user.user_images == 0:
+    m = np.zeros_like(n) if user is None else user.counts(n.shape, rng)
+    if user is None or not m.any():
         new = factors.refit(images.unit, images.log_scale, n, rng)
     else:
         shape = images.mean.shape
@@ -214,7 +215,6 @@ def image_update(state: State, image_samples: int, rng: Any, user: UserContent |
         else:
             unit = np.broadcast_to(user.unit, images.unit.shape)
             log_scale = np.broadcast_to(user.log_scale, shape)
-        m = np.full(n.shape, user.user_images)
         new = factors.refit_pooled(images.unit, images.log_scale, n, mean - images.mean, unit, log_scale, m, rng)
     return State(state.p, ImageModel(images.mean + new.shift, new.unit, new.log_scale), state.initial)
 
