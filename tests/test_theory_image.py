@@ -86,6 +86,81 @@ def test_rates_for_many_images_and_rare_texts() -> None:
     assert min(rates) == pytest.approx(0.8349, abs=6e-5)
 
 
+def test_the_root_lies_between_its_polynomials() -> None:
+    """The scalar inequality behind the error of Theorem 5.1, in the variable r = sqrt(x), where it is a polynomial."""
+    r = np.concatenate([np.linspace(0, 3, 3001), np.geomspace(3, 1e3, 200)])
+    y = r**2 - 1
+    upper = 1 + y / 2 - y**2 / 8 + y**3 / 16
+    quartic = (r**2 + 4 * r + 5) / (16 * (1 + r) ** 4)  # (upper - r) / y^4, without the cancellation near r = 1
+    np.testing.assert_allclose(upper - r, quartic * y**4, rtol=1e-9, atol=1e-12)
+    assert quartic[0] == quartic.max() == 5 / 16
+
+
+@pytest.mark.parametrize("dim", [1, 2, 3, 6])
+@pytest.mark.parametrize("dof", [2, 7])
+def test_central_moments_of_the_sample_covariance(dim: int, dof: int) -> None:
+    factor = bartlett(dof, dim, 200_000, np.random.default_rng(100 * dim + dof))
+    deviation = factor @ factor.mT / dof - np.eye(dim)
+    square = deviation @ deviation
+    moments = (
+        (square, (dim + 1) / dof),
+        (square @ deviation, (dim**2 + 3 * dim + 4) / dof**2),
+        (square @ square, (2 * dim**2 + 5 * dim + 5) / dof**2 + (dim**3 + 6 * dim**2 + 21 * dim + 20) / dof**3),
+    )
+    for sample, value in moments:
+        mean, error = mean_and_error(sample.trace(axis1=1, axis2=2) / dim)
+        assert abs(mean - value) < SIX * error
+
+
+@pytest.mark.parametrize("dim", [1, 2, 3, 5, 8])
+def test_contraction_bounds_hold_and_are_sharp_to_second_order(dim: int) -> None:
+    dof = np.array([1, 2, 3, 5, 9, 20, 60, 400])
+    lower, upper = image.contraction_bounds(dof, dim)
+    exact = contraction_constant(dof, dim)
+    assert np.all(lower <= exact * (1 + 1e-14))
+    assert np.all(exact <= upper * (1 + 1e-14))
+    assert lower[0] == pytest.approx(exact[0], rel=1e-13)  # one singular value only: the lower bound is attained
+    first_order = 1 - (dim + 1) / (8 * dof)
+    assert np.all(np.abs((upper - first_order) * dof**2)[-2:] <= (dim**2 + 3 * dim + 4) / 16 + 1e-9)
+    # The next coefficient, from the proof with two more terms.
+    assert (exact - first_order)[-1] * 400**2 == pytest.approx((7 - dim - 2 * dim**2) / 128, rel=0.05)
+    # Negative control: the constant of two more dimensions leaves the bounds.
+    assert not np.all(contraction_constant(dof, dim + 2) >= lower)
+    one = image.contraction_bounds(9, dim)
+    assert isinstance(one.lower, float)
+    assert (one.lower, one.upper) == (lower[4], upper[4])
+
+
+@pytest.mark.parametrize("dim", [1, 2, 3])
+def test_error_of_the_approximate_rate(dim: int) -> None:
+    # The closed form: |rho - (5.1)| is at most of order (N p)^-2 for all N and p, with crude constants.
+    for n_images in (2, 5, 30, 300):
+        for p in (0.003, 0.05, 0.4, 1.0):
+            x = n_images * p
+            exact, paper = image.first_step_rate(n_images, p, dim), image.approximate_rate(n_images, p, dim)
+            lower, upper = image.first_step_rate_bounds(n_images, p, dim)
+            assert lower - 1e-14 <= exact <= upper + 1e-14
+            third = 0.75 * (9 * dim**2 + 22 * dim + 21) + 18.75 * (dim**3 + 6 * dim**2 + 21 * dim + 20) / x
+            assert -(dim + 1 + third) / x**2 <= exact - paper
+            assert exact - paper <= ((dim + 1) / 2 + 0.75 * (dim**2 + 3 * dim + 4)) / x**2
+    # The next term, for many images: most of it comes from N p in place of n - 1.
+    n_images, p = 800, 0.3
+    x = n_images * p
+    second = -(dim + 1) * (2 - p) / 8 + (7 - dim - 2 * dim**2) / 128
+    error = image.first_step_rate(n_images, p, dim) - image.approximate_rate(n_images, p, dim)
+    assert error * x**2 == pytest.approx(second, rel=0.04)
+    # Negative control: at N p = 1 the approximation is outside the bounds.
+    assert image.approximate_rate(100, 0.01, dim) < image.first_step_rate_bounds(100, 0.01, dim).lower
+
+
+@pytest.mark.parametrize(("dim", "place", "value"), [(1, 2.855, 0.9053), (2, 2.746, 0.8349), (3, 2.836, 0.7767)])
+def test_the_fastest_text_gets_about_three_images(dim: int, place: float, value: float) -> None:
+    grid = np.linspace(2.4, 3.2, 161)
+    rates = [image.first_step_rate(100, x / 100, dim) for x in grid]
+    assert grid[int(np.argmin(rates))] == pytest.approx(place, abs=0.006)
+    assert min(rates) == pytest.approx(value, abs=6e-5)
+
+
 def test_mean_rate_digits_and_order_of_the_three_rates() -> None:
     for np_, digits in ((1, 0.9543), (3, 0.9055), (10, 0.9687)):
         p = np_ / 100
@@ -265,6 +340,7 @@ def test_bad_counts_and_times() -> None:
         image.mean_rate,
         image.typical_rate,
         lambda n, p: image.first_step_rate(n, p, 2),
+        lambda n, p: image.first_step_rate_bounds(n, p, 2),
         lambda n, p: image.approximate_rate(n, p, 2),
         lambda n, p: image.expected_image_diversity_plane_random(n, p, 1),
         lambda n, p: image.image_diversity_bounds_random(np.eye(2), n, p, 1),
@@ -290,9 +366,15 @@ def test_bad_counts_and_times() -> None:
             with_dof(0)
         with pytest.raises(TypeError, match="dof must be an integer >= 1"):
             with_dof(2.0)
+    with pytest.raises(ValueError, match="dof must hold integers >= 1, got 0"):
+        image.contraction_bounds([1, 0], 2)
+    with pytest.raises(TypeError, match="dof must hold integers >= 1"):
+        image.contraction_bounds(2.0, 2)
     for with_dim in (
         lambda dim: image.lyapunov_exponents(3, dim),
         lambda dim: image.first_step_rate(10, 0.5, dim),
+        lambda dim: image.first_step_rate_bounds(10, 0.5, dim),
+        lambda dim: image.contraction_bounds(3, dim),
         lambda dim: image.approximate_rate(10, 0.5, dim),
     ):
         with pytest.raises(ValueError, match="dim must be an integer >= 1, got 0"):

@@ -24,10 +24,12 @@ from coevo.wishart import contraction_constant
 __all__ = [
     "Bounds",
     "approximate_rate",
+    "contraction_bounds",
     "expected_image_diversity_plane",
     "expected_image_diversity_plane_random",
     "expected_root_determinant",
     "first_step_rate",
+    "first_step_rate_bounds",
     "image_diversity_bounds",
     "image_diversity_bounds_random",
     "late_time_amplitude",
@@ -52,7 +54,8 @@ def approximate_rate(image_samples: int, p: float, dim: int) -> float:
     """Return 1 - (d + 1) / (8 N p), the paper's approximate rate of the image diversity.
 
     Gao & Li 2025, Theorem 5.1, eq. (5.1), for N p much larger than 1. It approximates `first_step_rate`, not the
-    long-run rate. For N p < (d + 1) / 8 the formula is negative; it is returned as it is.
+    long-run rate; `first_step_rate_bounds` says how well. For N p < (d + 1) / 8 the formula is negative; it is
+    returned as it is.
 
     Parameters
     ----------
@@ -107,6 +110,78 @@ def first_step_rate(image_samples: int, p: float, dim: int) -> float:
     d = check.integer("dim", dim, minimum=1)
     dof, weight, kept = _refits(image_samples, p)
     return float(kept + weight @ contraction_constant(dof, d))
+
+
+def contraction_bounds(dof: ArrayLike, dim: int) -> Bounds:
+    """Return elementary bounds on c_d(nu), the factor of one refit of an isotropic covariance.
+
+    Gao & Li 2025, Theorem 5.1, made explicit (beyond the paper). With y = x - 1 and every x >= 0
+
+        1 + y/2 - y^2/8 + y^3/16 - 5 y^4/16  <=  sqrt(x)  <=  1 + y/2 - y^2/8 + y^3/16,
+
+    also at x = 0. Put the eigenvalues of W / nu for x and take means. With the central moments
+    E (W/nu - I)^k = m_k I: m_2 = (d+1)/nu, m_3 = (d^2+3d+4)/nu^2, m_4 = (2d^2+5d+5)/nu^2 + (d^3+6d^2+21d+20)/nu^3,
+
+        -5 m_4/16  <=  c_d(nu) - 1 + m_2/8 - m_3/16  <=  0.
+
+    For few degrees of freedom c_1(d nu)/sqrt(d) <= c_d(nu) <= c_1(nu) is better, and is used: tr X^{1/2} is at
+    least (tr X)^{1/2}, and one direction is one-dimensional.
+
+    Parameters
+    ----------
+    dof : int or array of int, shape (...)
+        nu >= 1.
+    dim : int
+        d >= 1.
+
+    Returns
+    -------
+    Bounds
+        (lower, upper), floats or arrays of the shape of `dof`; 1 - (d+1)/(8 nu) + O(nu^-2) both.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `dof` or `dim` is not an integer of at least 1.
+    """
+    nu = check.integer_array("dof", dof, minimum=1).astype(float)
+    d = check.integer("dim", dim, minimum=1)
+    third = 1 - (d + 1) / (8 * nu) + (d**2 + 3 * d + 4) / (16 * nu**2)
+    fourth = (2 * d**2 + 5 * d + 5) / nu**2 + (d**3 + 6 * d**2 + 21 * d + 20) / nu**3
+    lower = np.maximum(third - 5 * fourth / 16, contraction_constant(d * np.asarray(dof), 1) / np.sqrt(d))
+    upper = np.minimum(third, contraction_constant(dof, 1))
+    return Bounds(float(lower), float(upper)) if nu.ndim == 0 else Bounds(lower, upper)
+
+
+def first_step_rate_bounds(image_samples: int, p: float, dim: int) -> Bounds:
+    """Return elementary bounds on `first_step_rate`: how far off eq. (5.1) can be.
+
+    Gao & Li 2025, Theorem 5.1, with an explicit error (beyond the paper): the mean of `contraction_bounds` over
+    n ~ Binomial(N, p), with 1 for n < 2. Both bounds are 1 - (d+1)/(8 N p) + O((N p)^-2).
+
+    Parameters
+    ----------
+    image_samples : int
+        N >= 1.
+    p : float
+        In [0, 1].
+    dim : int
+        d >= 1.
+
+    Returns
+    -------
+    Bounds
+        (lower, upper), floats. Counts n of probability below 1e-18 are left out.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has the wrong type or range.
+    """
+    d = check.integer("dim", dim, minimum=1)
+    dof, weight, kept = _refits(image_samples, p)
+    lower, upper = contraction_bounds(dof, d)
+    return Bounds(float(kept + weight @ lower), float(kept + weight @ upper))
 
 
 def mean_rate(image_samples: int, p: float) -> float:
