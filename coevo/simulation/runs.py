@@ -29,7 +29,7 @@ Statistic = Callable[[State], Array]
 #: Runs in a block. It is part of what a seed means: change it and every number changes.
 BLOCK = 256
 
-#: A text is dropped from a growing corpus only if the whole run would differ with at most this probability.
+#: Texts are dropped from a growing corpus only if any of them would be drawn again with at most this probability.
 DROP_RISK = 1e-12
 
 
@@ -348,7 +348,7 @@ def _recorded_states(
 
 
 def _drop_below(system: System, steps: int) -> float:
-    """Mass below which a text may be dropped, so that the run differs with probability at most `DROP_RISK`.
+    """Mass below which a text may be dropped, so that any is missed with probability at most `DROP_RISK`.
 
     A run holds at most K + steps texts, each dropped at most once, and makes (S_T M + S_I N) draws a step.
     """

@@ -223,9 +223,10 @@ def inject_text(state: State, corpus: CorpusInjection, rng: Any, drop_below: flo
     """Let a new text enter each run with probability alpha (Gao & Li 2025, Algorithm 2, eqs. 6.1-6.2).
 
     The new text takes the place of one of mass zero; if a run has none, every run grows by a few empty places.
-    Texts of mass below `drop_below` are first set to zero, but never the largest of a run. The text model is a
-    martingale, so the expected number of images that a text of mass q would still make in the rest of the run is q per
-    draw: the whole run differs from one without dropping with a probability of at most (draws left) x (mass dropped).
+    Texts of mass below `drop_below` are first set to zero, but never the largest of a run. The mass of a text does
+    not grow on average, so the expected number of images that a text of mass q would still make in the rest of the run
+    is at most q per draw: some dropped text would have been drawn again with a probability of at most (draws left) x
+    (mass dropped). Where images overlap, the posteriors lose the share of the dropped text too, on average at most q.
 
     Parameters
     ----------
