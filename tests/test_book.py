@@ -200,3 +200,37 @@ def test_link_checker_reads_style_sheets_and_wants_pages(tmp_path: Path) -> None
     check = load("book/tools/check_links.py").check
     (tmp_path / "x.css").write_text("@font-face { src: url('https://example.org/x.woff') }", encoding="utf-8")
     assert len(check(tmp_path)[0]) == 2
+
+
+def doc_links(words: str) -> list[str]:
+    """Return the chapters that a piece of MyST links to, in order."""
+    return re.findall(r"\{doc\}`[^`<]*<([^`>]+)>`", words)
+
+
+def test_the_foot_of_every_chapter_agrees_with_the_map_and_the_contents() -> None:
+    toc = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
+    order = [chapter["file"] for part in toc["parts"] for chapter in part["chapters"]]
+    names = [file.removeprefix("notebooks/") for file in order if file.startswith("notebooks/")]
+    chapters = load("book/_ext/map.py").load()
+    drawn = {chapter["chapter"]: chapter for chapter in chapters}
+    assert len(drawn) == len(chapters)
+    assert set(drawn) == set(names)
+    for place, name in enumerate(names):
+        last = nbformat.read(ROOT / f"notebooks/{name}.ipynb", as_version=4).cells[-1].source
+        foot = last.rpartition("\n---\n")[2]
+        parts = {part.split("**")[1]: doc_links(part) for part in foot.split(" · ") if part.strip().startswith("**")}
+        assert parts.get("Depends on", []) == drawn[name]["needs"], name
+        assert parts.get("Previous", []) == names[max(place - 1, 0) : place], name
+        assert parts.get("Next", []) == names[place + 1 : place + 2], name
+        assert all(names.index(needed) < place for needed in drawn[name]["needs"]), name
+
+
+def test_the_map_draws_every_need_once() -> None:
+    chart = load("book/_ext/map.py")
+    chapters = chart.load()
+    drawn = [(source, target) for source, target, _ in chart.arrows(chapters)]
+    needs = [(name, c["chapter"]) for c in chapters for name in c["needs"] if not (c.get("tool") and name == "system")]
+    assert sorted(drawn) == sorted(needs)
+    places = [chart.place(chapter)[:2] for chapter in chapters]
+    assert len(set(places)) == len(places)
+    assert chart.svg(chapters).count("<a ") == len(chapters)

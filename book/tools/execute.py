@@ -28,7 +28,17 @@ RUNS = ROOT / "book" / "_data" / "runs.json"
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 LANGUAGE = {"name": "python", "pygments_lexer": "ipython3"}
-PACKAGES = ("numpy", "scipy", "mpmath", "matplotlib", "seaborn", "ipywidgets", "jupyter-book", "sphinx-proof")
+PACKAGES = (
+    "numpy",
+    "scipy",
+    "mpmath",
+    "matplotlib",
+    "seaborn",
+    "scikit-learn",
+    "ipywidgets",
+    "jupyter-book",
+    "sphinx-proof",
+)
 
 
 def chapters() -> list[str]:

@@ -1,0 +1,125 @@
+"""``{chapter-map}``: the chapters and what each needs, drawn from ``book/_data/map.yml``."""
+
+from __future__ import annotations
+
+import html
+from pathlib import Path
+from typing import Any
+
+import yaml
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
+from sphinx.util.docutils import SphinxDirective
+
+DATA = Path(__file__).parents[1] / "_data" / "map.yml"
+PAGE = "book/intro"
+
+# In units of the drawing, which is as wide as a phone: two lanes of boxes with room for arrows beside them.
+WIDTH, BOX, HIGH, STEP, TOP = 440, 170, 46, 64, 6
+LANES = {"text": 32, "image": WIDTH - 32 - BOX, "both": 90}
+TRACK = 8  # between parallel arrows
+
+
+def load() -> list[dict[str, Any]]:
+    """Return the chapters of the map."""
+    chapters: list[dict[str, Any]] = yaml.safe_load(DATA.read_text(encoding="utf-8"))
+    return chapters
+
+
+def place(chapter: dict[str, Any]) -> tuple[float, float, float]:
+    """Return left edge, top and width of a box; the tools keep a distance, with their title in it."""
+    width = WIDTH - 180 if chapter["lane"] == "both" else BOX
+    return LANES[chapter["lane"]], TOP + STEP * chapter["row"] + (34 if chapter.get("tool") else 0), width
+
+
+def arrows(chapters: list[dict[str, Any]]) -> list[tuple[str, str, str]]:
+    """Return (source, target, path) of every arrow: straight down, or around other boxes on a track of its own."""
+    by_name = {chapter["chapter"]: chapter for chapter in chapters}
+    tracks: dict[tuple[str, str], int] = {}
+    found = []
+    for target in chapters:
+        for name in target["needs"]:
+            source = by_name[name]
+            if source["lane"] == "both" and target.get("tool"):
+                continue  # one arrow to the frame around all tools
+            x, y, width = place(source)
+            u, v, w = place(target)
+            if source["lane"] == "both":
+                middle = u + w / 2
+                path = f"M{middle:g} {y + HIGH} V{v}"
+            elif source["lane"] == target["lane"] and target["row"] == source["row"] + 1:
+                path = f"M{x + width / 2:g} {y + HIGH} V{v}"
+            else:
+                same = source["lane"] == target["lane"]
+                side = source["lane"] if same else "middle"
+                track = tracks.setdefault((side, name), sum(key[0] == side for key in tracks))
+                left = {"text": x - 12 - TRACK * track, "image": x + width + 12 + TRACK * track}
+                gutter = left[side] if same else WIDTH / 2 - TRACK / 2 + TRACK * track
+                start = x if gutter < x else x + width
+                end = u if gutter < u else u + w
+                path = f"M{start:g} {y + HIGH / 2:g} H{gutter:g} V{v + HIGH / 2:g} H{end:g}"
+            found.append((name, target["chapter"], path))
+    return found
+
+
+def svg(chapters: list[dict[str, Any]]) -> str:
+    """Return the map as SVG; every box is a link."""
+    by_name = {chapter["chapter"]: chapter for chapter in chapters}
+    tools = [place(chapter)[1] for chapter in chapters if chapter.get("tool")]
+    top, bottom = min(tools) - 30, max(tools) + HIGH + 8
+    sentences = [
+        f"{chapter['name']} needs {' and '.join(by_name[name]['name'] for name in chapter['needs'])}."
+        for chapter in chapters
+        if chapter["needs"]
+    ]
+    parts = [
+        f'<nav class="coevo-map" aria-label="Map of the chapters"><svg viewBox="0 0 {WIDTH} {bottom + 4}" '
+        'role="group" aria-labelledby="map-title">',
+        f'<title id="map-title">{html.escape(" ".join(sentences))}</title>',
+        '<defs><marker id="map-arrow" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" '
+        'orient="auto"><path d="M0 0 L8 4 L0 8 Z"/></marker></defs>',
+        f'<rect class="frame" x="18" y="{top}" width="{WIDTH - 36}" height="{bottom - top}" rx="8"/>',
+        f'<text class="frame" x="{WIDTH / 2:g}" y="{top + 20}">Tools (the paper’s Appendix A)</text>',
+    ]
+    start = place(chapters[0])
+    parts.append(
+        f'<path class="arrow" d="M{start[0]} {start[1] + HIGH / 2:g} H6 V{top + 15:g} H18" '
+        'marker-end="url(#map-arrow)"/>'
+    )
+    for source, _, path in arrows(chapters):
+        lane = by_name[source]["lane"]
+        parts.append(f'<path class="arrow {lane}" d="{path}" marker-end="url(#map-arrow)"/>')
+    for chapter in chapters:
+        x, y, width = place(chapter)
+        parts.append(
+            f'<g class="coevo-map-node {"tool" if chapter.get("tool") else chapter["lane"]}">'
+            f'<a href="../notebooks/{chapter["chapter"]}.html">'
+            f'<rect x="{x}" y="{y}" width="{width}" height="{HIGH}" rx="7"/>'
+            f'<text x="{x + width / 2:g}" y="{y + 20}">{html.escape(chapter["name"])}</text>'
+            f'<text x="{x + width / 2:g}" y="{y + 37}" class="small">{html.escape(chapter["words"])}</text></a></g>'
+        )
+    return "".join([*parts, "</svg></nav>"])
+
+
+class ChapterMap(SphinxDirective):
+    """The directive; it takes no arguments."""
+
+    def run(self) -> list[nodes.Node]:
+        """Draw the map where the directive stands."""
+        self.env.note_dependency(str(DATA))
+        return [nodes.raw("", svg(load()), format="html")]
+
+
+def always_outdated(
+    app: Sphinx, env: BuildEnvironment, added: set[str], changed: set[str], removed: set[str]
+) -> list[str]:
+    """Read the page anew in every build: its picture depends on this file."""
+    return [PAGE] if PAGE in env.found_docs else []
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Register the directive."""
+    app.add_directive("chapter-map", ChapterMap)
+    app.connect("env-get-outdated", always_outdated)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
