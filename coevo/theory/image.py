@@ -84,7 +84,7 @@ def approximate_rate(image_samples: int, p: float, dim: int) -> float:
 def first_step_rate(image_samples: int, p: float, dim: int) -> float:
     """Return E_n[c_d(n - 1)], factor 1 for n < 2: the exact factor of the first update from an isotropic start.
 
-    Gao & Li 2025, Theorems 3.3 and 5.1: the quantity that eq. (5.1) approximates. Beyond the paper: it is not
+    Gao & Li 2025, Theorem 3.3 and Theorem 5.1: the quantity that eq. (5.1) approximates. Beyond the paper: it is not
     the long-run rate (`mean_rate` is), since later covariances are not isotropic; and it is not monotone in p,
     since a text that is hardly ever drawn is hardly ever refitted.
 
