@@ -144,7 +144,7 @@ RESULTS: tuple[Result, ...] = (
         title="Blurred images make the collapse of the text model as slow as you like",
         source="gao2025",
         functions=(
-            "coevo.theory.slow_collapse.separation",
+            "coevo.theory.slow_collapse.widest_gap",
             "coevo.theory.slow_collapse.relative_loss",
             "coevo.theory.slow_collapse.least_sigma",
         ),

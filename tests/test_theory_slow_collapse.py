@@ -75,7 +75,7 @@ def test_bound_holds_for_every_text_model(sigma: float) -> None:
             mean = rng.standard_normal((4, 2))
             cov = sigma**2 * np.array([[2.0, 0.5], [0.5, 1.0]])
             p = rng.dirichlet(np.full(4, alpha))
-            bound = slow.relative_loss_bound(slow.separation(mean, cov), 3)
+            bound = slow.relative_loss_bound(slow.widest_gap(mean, cov), 3)
             assert slow.relative_loss(p, mean, cov, 3) <= bound <= 1 / 3
 
 
@@ -91,7 +91,7 @@ def test_bound_is_sharp_for_two_equal_texts() -> None:
 def test_different_covariances_break_the_bound() -> None:
     # Every covariance is at least that of the control, and the means are the same.
     wide = (1000 * np.array([1.0, 1.5, 2.0, 2.5, 3.0]))[:, None, None] ** 2 * np.eye(2)
-    bound = slow.relative_loss_bound(slow.separation(CIRCLE, isotropic(1000.0)), 1)
+    bound = slow.relative_loss_bound(slow.widest_gap(CIRCLE, isotropic(1000.0)), 1)
     assert slow.relative_loss(P, CIRCLE, isotropic(1000.0), 1) < bound < 1e-5
     assert slow.relative_loss(P, CIRCLE, wide, 1) > 0.05
 
@@ -144,7 +144,7 @@ def test_shape_of_the_covariance_only_changes_coordinates() -> None:
     linear = np.array([[2.0, 0.0], [1.0, 0.5]])
     p, mean = [0.5, 0.3, 0.2], CIRCLE[:3]
     shape, mapped = linear @ linear.T, mean @ linear.T
-    assert slow.separation(mapped, shape) == pytest.approx(2 * np.sin(2 * np.pi / 5))
+    assert slow.widest_gap(mapped, shape) == pytest.approx(2 * np.sin(2 * np.pi / 5))
     assert slow.guaranteed_sigma(mapped, 20, 0.01, shape) == pytest.approx(slow.guaranteed_sigma(mean, 20, 0.01))
     assert slow.least_sigma(p, mapped, 20, 0.01, shape) == pytest.approx(slow.least_sigma(p, mean, 20, 0.01))
     assert slow.leading_loss(p, mapped, shape, 5) == pytest.approx(slow.leading_loss(p, mean, np.eye(2), 5))
@@ -152,7 +152,7 @@ def test_shape_of_the_covariance_only_changes_coordinates() -> None:
 
 
 def test_floor_that_knows_the_blur_in_whole_runs() -> None:
-    gap, steps, m = slow.separation(CIRCLE, isotropic(1.5)), 60, 5
+    gap, steps, m = slow.widest_gap(CIRCLE, isotropic(1.5)), 60, 5
     floor = slow.diffuse_floor(0.8, gap, m, steps)
     assert floor > 4 * text.text_diversity_floor(0.8, m, steps)
 
@@ -196,7 +196,7 @@ def test_diffuse_limit_against_simulation() -> None:
     straight = text_diversity(P) - 144 * slow.leading_loss(P, CIRCLE, isotropic(sigma), m).value
     for other in (
         straight,
-        slow.diffuse_floor(float(text_diversity(P)), slow.separation(CIRCLE, isotropic(6)), m, 144),
+        slow.diffuse_floor(float(text_diversity(P)), slow.widest_gap(CIRCLE, isotropic(6)), m, 144),
     ):
         assert abs(result.mean["text_diversity"][2] - other) > SIX * result.standard_error["text_diversity"][2]
 
@@ -263,7 +263,7 @@ def test_bad_input() -> None:
         with pytest.raises(ValueError, match="shape must be positive definite"):
             shape_taking(np.zeros((2, 2)))
     calls = (
-        lambda cov: slow.separation(CIRCLE, cov),
+        lambda cov: slow.widest_gap(CIRCLE, cov),
         lambda cov: slow.leading_loss(P, CIRCLE, cov, 5),
         lambda cov: slow.diffuse_limit(P, CIRCLE, cov, 5, 1),
     )
@@ -271,7 +271,7 @@ def test_bad_input() -> None:
         with pytest.raises(ValueError, match=r"cov must have shape \(2, 2\), one covariance for all texts"):
             cov_taking(np.tile(np.eye(2), (5, 1, 1)))
     calls = (
-        lambda mean: slow.separation(mean, np.eye(2)),
+        lambda mean: slow.widest_gap(mean, np.eye(2)),
         lambda mean: slow.guaranteed_sigma(mean, 5, 0.01),
     )
     for mean_taking in calls:

@@ -32,7 +32,7 @@ __all__ = [
     "least_sigma",
     "relative_loss",
     "relative_loss_bound",
-    "separation",
+    "widest_gap",
 ]
 
 # The quadrature is asked for all it can give, because a loss is the small difference of two diversities.
@@ -50,7 +50,7 @@ class LeadingLoss(NamedTuple):
     error: float
 
 
-def separation(mean: ArrayLike, cov: ArrayLike) -> float:
+def widest_gap(mean: ArrayLike, cov: ArrayLike) -> float:
     """Return Delta, the largest distance between two means in standard deviations of the images.
 
     Gao & Li 2025, Theorem 4.1: Delta^2 is the maximum of (mu_i - mu_j)' Sigma^{-1} (mu_i - mu_j), and images are
@@ -116,7 +116,7 @@ def relative_loss_bound(gap: float, text_samples: int) -> float:
     Parameters
     ----------
     gap : float
-        Delta >= 0, from `separation`.
+        Delta >= 0, from `widest_gap`.
     text_samples : int
         M >= 1.
 
@@ -145,7 +145,7 @@ def diffuse_floor(initial_diversity: float, gap: float, text_samples: int, t: Ar
     initial_diversity : float
         D_0 in [0, 1].
     gap : float
-        Delta >= 0, from `separation`.
+        Delta >= 0, from `widest_gap`.
     text_samples, text_updates : int
         M >= 1 images per text update, S_T >= 0 text updates per macro step.
     t : int or array of int, shape (...)
@@ -171,7 +171,7 @@ def guaranteed_sigma(mean: ArrayLike, text_samples: int, delta: float, shape: Ar
     """Return a sigma for which one update loses at most the share delta of the diversity, for every text model.
 
     Beyond the paper (Gao & Li 2025, Theorem 4.1, eq. (4.2), with an explicit sigma that does not depend on p and so
-    serves a whole run): sigma = Delta_1 / (2 sqrt(-ln(1 - M delta))) with the separation Delta_1 at sigma = 1.
+    serves a whole run): sigma = Delta_1 / (2 sqrt(-ln(1 - M delta))) with Delta_1, the widest gap at sigma = 1.
 
     Parameters
     ----------
