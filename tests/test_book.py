@@ -217,7 +217,7 @@ def test_the_foot_of_every_chapter_agrees_with_the_map_and_the_contents() -> Non
     assert set(drawn) == set(names)
     for place, name in enumerate(names):
         last = nbformat.read(ROOT / f"notebooks/{name}.ipynb", as_version=4).cells[-1].source
-        foot = last.rpartition("\n---\n")[2]
+        foot = ("\n" + last).rpartition("\n---\n")[2]
         parts = {part.split("**")[1]: doc_links(part) for part in foot.split(" · ") if part.strip().startswith("**")}
         assert parts.get("Depends on", []) == drawn[name]["needs"], name
         assert parts.get("Previous", []) == names[max(place - 1, 0) : place], name
