@@ -151,7 +151,7 @@ def test_expected_overlap_bound_is_the_stated_sum() -> None:
     s, n, dim = 600, 12, 2
     counts = np.arange(n + 1)
 
-    def kappa(count: int, k: int) -> float:
+    def gamma(count: int, k: int) -> float:
         if count < 2:
             return 1.0
         if count <= k:
@@ -167,7 +167,7 @@ def test_expected_overlap_bound_is_the_stated_sum() -> None:
         ]
         return float(min(1.0, sum(q) + min(volume)))
 
-    factors = {k: [kappa(int(count), k) for count in counts] for k in range(1, dim + 1)}
+    factors = {k: [gamma(int(count), k) for count in counts] for k in range(1, dim + 1)}
     total = sum(np.sqrt(P5[i] * P5[j]) * pair(i, j) for i in range(5) for j in range(i))
     assert total < text_diversity(P5)
     assert acceleration.expected_overlap_bound(P5, n, s, dim) == pytest.approx(total, rel=1e-6)
@@ -181,6 +181,17 @@ def test_sufficient_image_updates_is_the_least_number(p: list[float], n: int) ->
     goal = 0.1 * text_diversity(p)
     assert acceleration.expected_overlap_bound(p, n, s) <= goal < acceleration.expected_overlap_bound(p, n, s - 1)
     assert acceleration.sufficient_image_updates(p, n, 1.0) == 0
+
+
+def test_a_rare_text_keeps_its_digits() -> None:
+    # A text of mass 1e-8 receives two images of 20 with probability 1.9e-14: a last digit of q_2 = 1 - 1.9e-14. The
+    # other text is refitted at every update, and its volume is gone.
+    rare, n, s = 1e-8, 20, 10**15
+    missed = np.exp(-s * n * (n - 1) / 2 * rare**2)
+    bound = acceleration.expected_overlap_bound([1 - rare, rare], n, s)
+    assert bound == pytest.approx(np.sqrt(rare) * missed, rel=1e-5)
+    least = np.log(np.sqrt(rare) / (0.1 * 2 * rare)) / (n * (n - 1) / 2 * rare**2)
+    assert acceleration.sufficient_image_updates([1 - rare, rare], n, 0.1) == pytest.approx(least, rel=1e-5)
 
 
 def after_updates(user: UserContent | None) -> Array:

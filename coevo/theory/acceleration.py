@@ -180,9 +180,9 @@ def expected_overlap_bound(p: ArrayLike, image_samples: int, image_updates: Arra
     Beyond the paper (Gao & Li 2025, Theorem 4.2, without its hypotheses). For two image models whose covariances
     have rank k at least,
 
-        E BC_ij <= q_i^s + q_j^s + (2 N)^{k/2} (r_i r_j)^s,
+        E BC_ij <= q_i^s + q_j^s + (2 N)^{k/2} (gamma_i gamma_j)^s,
 
-    with q_i the probability that text i receives n < 2 images, r_i^2 = E_n[kappa_k(n)^2], and kappa_k(n) the mean of
+    with q_i the probability that text i receives n < 2 images, gamma_i^2 = E_n[gamma(n)^2], and gamma(n) the mean of
     (det W / nu^k)^{1/4}, W ~ Wishart_k(nu, I), nu = n - 1 (1 for n < 2, 0 for 2 <= n <= k). Neither the means nor
     the covariances enter: they may be equal. The bound returned is min{D, sum_{i<j} sqrt(p_i p_j) b_ij}, b_ij the
     least of 1 and these numbers for k = 1, ..., `dim`.
@@ -248,9 +248,9 @@ def sufficient_image_updates(p: ArrayLike, image_samples: int, delta: float, dim
     bound = _any_images(p, n, dim)
     low, high = -1, 0  # the bound does not increase with s: double, then halve
     while bound(high) > goal:
-        low, high = high, 2 * high + 1
-        if high > check.LARGEST:
+        if high == check.LARGEST:
             raise ValueError(f"p must have no text so rare that 10^15 image updates are too few, got {p.min():g}")
+        low, high = high, min(2 * high + 1, check.LARGEST)
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (middle, high) if bound(middle) > goal else (low, middle)
@@ -262,11 +262,12 @@ def _any_images(p: Array, image_samples: int, dim: int) -> Callable[[int], float
     dim = check.integer("dim", dim, minimum=1)
     n = np.arange(image_samples + 1)
     weight: Array = np.asarray(stats.binom.pmf(n, image_samples, p[:, None]), dtype=np.float64)
-    unseen = weight[:, :2].sum(axis=1)
-    rate = np.sqrt([weight @ _root_volume_factor(n, k) ** 2 for k in range(1, dim + 1)])
+    # 1 - q_i and 1 - gamma_i^2, not q_i and gamma_i: for a rare text these are 1 in almost every digit.
+    seen = np.asarray(stats.binom.sf(1, image_samples, p), dtype=np.float64)
+    lost = np.array([np.minimum(1.0, weight @ (1 - _root_volume_factor(n, k) ** 2)) for k in range(1, dim + 1)])
 
     def bound(s: int) -> float:
-        missed, shrunk = unseen**s, rate**s
+        missed, shrunk = np.exp(special.xlog1py(s, -seen)), np.exp(special.xlog1py(s / 2, -lost))
         prefactor = (2.0 * image_samples) ** (np.arange(1, dim + 1) / 2)
         volume = np.min(prefactor[:, None, None] * shrunk[:, :, None] * shrunk[:, None, :], axis=0)
         return _pair_bound(p, missed[:, None] + missed + volume)
@@ -275,13 +276,12 @@ def _any_images(p: Array, image_samples: int, dim: int) -> Callable[[int], float
 
 
 def _root_volume_factor(n: NDArray[np.int64], dim: int) -> Array:
-    """Return kappa_k(n), the mean factor of det(Sigma)^{1/4} in k dimensions when a text receives n images."""
+    """Return gamma(n), the mean factor of det(Sigma)^{1/4} in `dim` dimensions when a text receives n images."""
     factor = np.where(n < 2, 1.0, 0.0)
     nu = n[n > dim] - 1.0
     free = nu[:, None] - np.arange(dim)
     log_mean = special.gammaln(free / 2 + 0.25) - special.gammaln(free / 2)
     factor[n > dim] = np.exp(log_mean.sum(axis=1) + dim / 4 * np.log(2 / nu))
-    factor[n < 2] = 1.0
     return factor
 
 
