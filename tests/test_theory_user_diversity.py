@@ -8,9 +8,9 @@ import pytest
 from numpy.typing import NDArray
 from scipy import special, stats
 
-from coevo import State, System, UserContent, replicate
 from coevo.theory import user_diversity as user
 from coevo.theory.image import late_time_amplitude
+from coevo.theory.user_moments import limit_factors, moments
 from coevo.wishart import contraction_constant
 
 Array = NDArray[np.float64]
@@ -88,7 +88,7 @@ def test_floors_and_ceiling_against_pooled_images(n: int, m: int, cov: Array, st
         assert mean > floor - SIX * error
     assert mean < user.diversity_ceiling(n, m, cov, t, start) + SIX * error
     # An equality, for every entry.
-    expected = user.expected_covariance(n, m, cov, t, start)
+    expected = moments(np.zeros(len(cov)), start, cov, n, m, t).cov
     entry_error = sigma.std(axis=0, ddof=1) / np.sqrt(runs)
     assert (np.abs(sigma.mean(axis=0) - expected) <= SIX * entry_error + 1e-12).all()
 
@@ -174,21 +174,25 @@ def test_direction_floor_is_a_fixed_point_of_simulated_chi_squares() -> None:
 def test_limits_for_many_images_of_the_model() -> None:
     for m in (1, 2, 5, 30):
         assert user.direction_floor(10**6, m, np.eye(1)) == pytest.approx(np.sqrt(m / (m + 0.5)), abs=1e-6)
-        assert user.covariance_factor(10**7, m) == pytest.approx(2 * m / (2 * m - 1), abs=1e-6)
+        level = 2 * np.sqrt(2 * m / (2 * m - 1))
+        assert user.diversity_ceiling(10**7, m, ROUND) == pytest.approx(level, abs=1e-6)
         c = contraction_constant(np.array([max(m - 1, 1), 1]), 2)
         limit = np.sqrt(((m - 1) * c[0] ** 2 + c[1] ** 2) / (m + 0.75))
         assert user.pythagorean_floor(10**7, m, ROUND) == pytest.approx(2 * limit, abs=1e-6)
         assert user.diversity_floor(10**7, m, ROUND) < 0.005
     for n in (1, 3, 50):
-        assert user.covariance_factor(n, 1) == pytest.approx(2, rel=1e-12)
-    assert user.covariance_factor(0, 3) == 1
+        assert user.diversity_ceiling(n, 1, ROUND) == pytest.approx(2 * np.sqrt(2), rel=1e-12)
+    assert user.diversity_ceiling(0, 3, ROUND) == 2
 
 
 def test_no_user_image_no_floor() -> None:
     for n, m in ((20, 0), (0, 1), (1, 0), (stats.binom(9, 0.3), 0)):
         assert user.best_floor(n, m, ROUND) == user.diversity_floor(n, m, ROUND) == 0
-        assert user.covariance_factor(n, m) == user.diversity_ceiling(n, m, ROUND) == np.inf
-        np.testing.assert_allclose(user.expected_covariance(n, m, ROUND, 9, FLAT), FLAT, rtol=1e-12)
+        # The mean covariance stays where it starts, so that no finite ceiling holds for every start.
+        assert user.diversity_ceiling(n, m, ROUND) == np.inf
+        assert user.diversity_ceiling(n, m, ROUND, 9, FLAT) == pytest.approx(float(diversity(FLAT)), rel=1e-12)
+        with pytest.raises(ValueError, match="user_images must be positive in some update"):
+            limit_factors(n, m)
     assert user.diversity_floor(20, 1, ROUND) == 0 < user.best_floor(20, 1, ROUND)
     # A law that hides a user image below rounding: zero is still a floor.
     hidden = stats.rv_discrete(values=([0, 2], [1 - 1e-17, 1e-17]))
@@ -211,7 +215,7 @@ def test_random_counts_against_pooled_images() -> None:
     assert user.best_floor(*laws, FLAT, t) - SIX * error < mean < ceiling[0] + SIX * error
     assert ceiling[1] == pytest.approx(user.diversity_ceiling(*laws, FLAT), rel=1e-9)
     trace, trace_error = mean_and_error(np.trace(sigma, axis1=1, axis2=2))
-    assert abs(trace - np.trace(user.expected_covariance(*laws, FLAT, t, FLAT))) < SIX * trace_error
+    assert abs(trace - moments(np.zeros(2), FLAT, FLAT, *laws, t).total_variance) < SIX * trace_error
     by_hand = sum(
         stats.poisson(2).pmf(k) * stats.binom(12, 0.3).pmf(a) * np.sqrt((k - 1) / (a + k - 1))
         * contraction_constant(k - 1, 2)
@@ -220,7 +224,7 @@ def test_random_counts_against_pooled_images() -> None:
     assert user.diversity_floor(*laws, FLAT) == pytest.approx(by_hand * diversity(FLAT), rel=1e-12)
 
 
-def test_moments_start_anywhere() -> None:
+def test_ceiling_from_anywhere() -> None:
     offset, t, runs, n, m = np.array([1.5, -0.5]), 3, 40_000, 6, 2
     # Moving the users instead of the model: the literal loop starts the model at zero.
     rng = np.random.default_rng(6)
@@ -231,12 +235,12 @@ def test_moments_start_anywhere() -> None:
         mean = images.mean(axis=1)
         residual = images - mean[:, None]
         sigma = np.swapaxes(residual, 1, 2) @ residual / (n + m - 1)
-    expected = user.expected_covariance(n, m, FLAT, t, ROUND, offset)
+    expected = moments(offset, ROUND, FLAT, n, m, t).cov
     error = sigma.std(axis=0, ddof=1) / np.sqrt(runs)
     assert (np.abs(sigma.mean(axis=0) - expected) < SIX * error).all()
     assert user.diversity_ceiling(n, m, FLAT, t, ROUND, offset) == pytest.approx(float(diversity(expected)))
-    late = user.expected_covariance(n, m, FLAT, 400, ROUND, offset)
-    np.testing.assert_allclose(late, user.covariance_factor(n, m) * FLAT, atol=1e-12)
+    late = user.diversity_ceiling(n, m, FLAT, 400, ROUND, offset)
+    assert late == pytest.approx(user.diversity_ceiling(n, m, FLAT), rel=1e-12)
 
 
 @pytest.mark.parametrize("batch", [2, 20])
@@ -252,7 +256,7 @@ def test_the_conditional_mean_of_random_m_is_not_a_floor(batch: int) -> None:
     assert user.diversity_floor(n, law, ROUND) == pytest.approx(q * remark, rel=1e-9)
     assert mean > user.best_floor(n, law, ROUND, t) - SIX * error
     # So rare that the second moments grow without limit.
-    assert user.covariance_factor(n, law) == np.inf
+    assert user.diversity_ceiling(n, law, ROUND) == np.inf
 
 
 def test_conditional_mean_is_too_large_even_given_two() -> None:
@@ -263,17 +267,6 @@ def test_conditional_mean_is_too_large_even_given_two() -> None:
             factor = np.array([user.diversity_floor(n, int(k), np.eye(dim)) for k in m])
             assert (np.diff(factor) > 0).all()
             assert (np.diff(factor, 2) < 0).all()
-
-
-def test_simulator_draws_random_user_images() -> None:
-    law, texts = stats.poisson(2), State.create([0.7, 0.3], np.zeros((2, 2)), FLAT)
-    system = System(texts, 1, 12, text_updates=0, user=UserContent(law))
-    result = replicate(system, 40, 3000, rng=7, statistics={"trace": lambda s: np.trace(s.cov, axis1=2, axis2=3)})
-    for i, p in enumerate((0.7, 0.3)):
-        exact = np.trace(user.expected_covariance(stats.binom(12, p), law, FLAT, 40, FLAT))
-        assert abs(result.mean["trace"][-1, i] - exact) < SIX * result.standard_error["trace"][-1, i]
-        always_one = np.trace(user.expected_covariance(stats.binom(12, p), 1, FLAT, 40, FLAT))
-        assert abs(result.mean["trace"][-1, i] - always_one) > SIX * result.standard_error["trace"][-1, i]
 
 
 BAD_COV = [
@@ -290,9 +283,9 @@ ALL: list[Callable[..., Any]] = [
     user.direction_floor,
     user.best_floor,
     user.diversity_ceiling,
-    lambda n, m, cov: user.expected_covariance(n, m, cov, 1, np.eye(2)),
+    lambda n, m, cov: user.diversity_ceiling(n, m, cov, 1, np.eye(2)),
 ]
-WITH_LAWS = [ALL[0], *ALL[3:], lambda n, m, cov: user.covariance_factor(n, m)]
+WITH_LAWS = [ALL[0], *ALL[3:]]
 
 
 @pytest.mark.parametrize(("cov", "error", "message"), BAD_COV)
@@ -329,9 +322,7 @@ def test_bad_times_and_starts() -> None:
         assert function(3, 3, ROUND, []).size == 0
     with pytest.raises(ValueError, match=r"initial_diversity must lie in \[0, inf\), got -1"):
         user.pythagorean_floor(3, 3, ROUND, 1, -1.0)
-    with pytest.raises(ValueError, match="t must be an integer >= 0, got -1"):
-        user.expected_covariance(3, 3, ROUND, -1, ROUND)
     with pytest.raises(ValueError, match=r"cov must have shape \(\.\.\., 2, 2\), got \(3, 3\)"):
-        user.expected_covariance(3, 3, ROUND, 1, np.eye(3))
+        user.diversity_ceiling(3, 3, ROUND, 1, np.eye(3))
     with pytest.raises(ValueError, match=r"offset must have shape \(2,\), got \(3,\)"):
         user.diversity_ceiling(3, 3, ROUND, 1, ROUND, [0.0, 0.0, 0.0])

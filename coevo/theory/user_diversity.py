@@ -24,16 +24,15 @@ from scipy import optimize
 from coevo import _validation as check
 from coevo._validation import Array
 from coevo.theory.image import late_time_amplitude
+from coevo.theory.user_moments import _matrix, limit_factors, moments
 from coevo.wishart import contraction_constant
 
 __all__ = [
     "best_floor",
     "concave_floor",
-    "covariance_factor",
     "direction_floor",
     "diversity_ceiling",
     "diversity_floor",
-    "expected_covariance",
     "pythagorean_floor",
     "rank_one_floor",
 ]
@@ -283,81 +282,6 @@ def best_floor(images: Any, user_images: Any, user_cov: ArrayLike, t: ArrayLike 
     return float(larger) if larger.ndim == 0 else larger
 
 
-def covariance_factor(images: Any, user_images: Any) -> float:
-    """Return kappa with E Sigma_t -> kappa Sigma*, from every start; infinity if E Sigma_t does not converge so.
-
-    Beyond the paper (with Gao & Li 2025, Theorems 6.2 and 6.3): kappa = 1 + n / (s (s-1) - n^2) for fixed n and m,
-    which is 2 for a single user image and tends to 2m / (2m - 1) for many images of the model. For random counts the
-    coefficients of the second moments are averaged; if user images are rare enough the moments grow without limit.
-
-    Parameters
-    ----------
-    images, user_images : counts
-        n and m.
-
-    Returns
-    -------
-    float
-        At least 1.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument has the wrong type or range.
-    """
-    gap, source = _moments(*_pairs(images, user_images))
-    # 1 - gap has entries >= 0: its spectral radius is below 1 iff the diagonal and the determinant of gap are positive.
-    determinant = gap[0, 0] * gap[1, 1] - gap[0, 1] * gap[1, 0]
-    if min(gap[0, 0], gap[1, 1], determinant) <= 0:
-        return float(np.inf)
-    return float((gap[0, 0] * source[1] - gap[1, 0] * source[0]) / determinant)
-
-
-def expected_covariance(
-    images: Any, user_images: Any, user_cov: ArrayLike, t: int, cov: ArrayLike, offset: ArrayLike | None = None
-) -> Array:
-    """Return E Sigma_t exactly.
-
-    Beyond the paper (the matrix form of Gao & Li 2025, Theorem 6.3): with M = E Sigma_t and
-    F = E (mu_t - mu*)(mu_t - mu*)', and s = n + m >= 2,
-
-        F' = (n/s)^2 F + (n/s^2) M + (m/s^2) Sigma*,    M' = (n/s) M + (m/s) Sigma* + (nm / (s(s-1))) F.
-
-    Parameters
-    ----------
-    images, user_images : counts
-        n and m.
-    user_cov : array, shape (d, d)
-        Sigma*, positive semidefinite.
-    t : int
-        Image updates, at least 0.
-    cov : array, shape (d, d)
-        Sigma_0, positive semidefinite.
-    offset : array, shape (d,), optional
-        mu_0 - mu*; zero unless given.
-
-    Returns
-    -------
-    ndarray, shape (d, d)
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument has the wrong type, shape or range.
-    """
-    pairs = _pairs(images, user_images)
-    users = _matrix("user_cov", user_cov)
-    t = check.integer("t", t, minimum=0)
-    start = check.covariance("cov", _matrix("cov", cov), dim=len(users))
-    shift = np.zeros(len(users)) if offset is None else check.real_array("offset", offset, (len(users),))
-    gap, source = _moments(*pairs)
-    matrix = np.eye(2) - gap
-    moments = np.stack([np.outer(shift, shift), start])
-    for _ in range(t):
-        moments = np.tensordot(matrix, moments, axes=1) + source[:, None, None] * users
-    return np.asarray(moments[1])
-
-
 def diversity_ceiling(
     images: Any,
     user_images: Any,
@@ -368,8 +292,9 @@ def diversity_ceiling(
 ) -> Any:
     """Return tr (E Sigma_t)^{1/2}, an upper bound of E tr Sigma_t^{1/2}; in the limit sqrt(kappa) tr Sigma*^{1/2}.
 
-    Beyond the paper (the counterpart of Gao & Li 2025, Theorem 6.2): the trace of the root is concave. The limit, with
-    kappa = `covariance_factor`, holds for every start.
+    Beyond the paper (the counterpart of Gao & Li 2025, Theorem 6.2): the trace of the root is concave. The limit holds
+    for every start; kappa is `coevo.theory.user_moments.limit_factors(...).cov`, E Sigma_t being
+    `coevo.theory.user_moments.moments(...).cov`.
 
     Parameters
     ----------
@@ -378,7 +303,8 @@ def diversity_ceiling(
     user_cov : array, shape (d, d)
         Sigma*, positive semidefinite.
     t : int or array of int, shape (...), optional
-        Image updates, at least 0; without it the limit, a ceiling of lim sup E tr Sigma_t^{1/2}.
+        Image updates, at least 0; without it the limit, a ceiling of lim sup E tr Sigma_t^{1/2}. It is infinite if
+        user images are too rare, or never used: no finite ceiling of this kind then holds for every start.
     cov : array, shape (d, d), optional
         Sigma_0, for finite `t`; `user_cov` unless given.
     offset : array, shape (d,), optional
@@ -393,14 +319,15 @@ def diversity_ceiling(
     TypeError, ValueError
         If an argument has the wrong type, shape or range.
     """
+    diversity, dim = _diversity(user_cov)
     if t is None:
-        factor = covariance_factor(images, user_images)
-        return float(np.sqrt(factor) * _diversity(user_cov)[0])
-    times = check.integer_array("t", t, minimum=0)
+        n, m, _ = _pairs(images, user_images)
+        if not ((m > 0) & (n + m >= 2)).any():
+            return float(np.inf)
+        return float(np.sqrt(limit_factors(images, user_images).cov) * diversity)
     start = user_cov if cov is None else cov
-    value = np.array(
-        [_diversity(expected_covariance(images, user_images, user_cov, int(k), start, offset))[0] for k in times.flat]
-    ).reshape(times.shape)
+    shift = np.zeros(dim) if offset is None else check.real_array("offset", offset, (dim,))
+    value = _root_trace(moments(shift, start, user_cov, images, user_images, t).cov)
     return float(value) if value.ndim == 0 else value
 
 
@@ -427,17 +354,15 @@ def _constants(dof: ArrayLike, dim: int) -> Array:
     return np.asarray(np.where(nu > 0, contraction_constant(np.maximum(nu, 1), dim), 0.0)[where])
 
 
-def _matrix(name: str, cov: ArrayLike) -> Array:
-    matrix = check.covariance(name, cov)
-    if matrix.ndim != 2:
-        raise ValueError(f"{name} must have shape (d, d), got {matrix.shape}")
-    return matrix
+def _root_trace(cov: Array) -> Array:
+    """Return tr S^{1/2}, shape (...), for positive semidefinite S, shape (..., d, d)."""
+    return np.asarray(np.sqrt(np.maximum(np.linalg.eigvalsh(cov), 0.0)).sum(axis=-1))
 
 
 def _diversity(user_cov: ArrayLike) -> tuple[float, int]:
     """Return tr Sigma*^{1/2} and d."""
-    eigenvalues = np.linalg.eigvalsh(_matrix("user_cov", user_cov))
-    return float(np.sqrt(np.maximum(eigenvalues, 0.0)).sum()), eigenvalues.size
+    matrix = _matrix("user_cov", user_cov)
+    return float(_root_trace(matrix)), len(matrix)
 
 
 def _iterated(step: Callable[[float], float], t: ArrayLike | None, start: float, top: float) -> Any:
@@ -453,12 +378,3 @@ def _iterated(step: Callable[[float], float], t: ArrayLike | None, start: float,
         path.append(step(path[-1]))
     value = np.array(path)[times]
     return float(value) if value.ndim == 0 else value
-
-
-def _moments(n: Counts, m: Counts, weight: Array) -> tuple[Array, Array]:
-    """Return 1 - matrix (2, 2), and the source (2,) in units of Sigma*, of the recursion of (F, M)."""
-    refit = n + m >= 2
-    s = np.maximum(n + m, 2).astype(float)
-    gap = [[(m / s) * (1 + n / s), -n / s**2], [-(n / s) * (m / (s - 1)), m / s]]
-    source = [m / s**2, m / s]
-    return np.array(gap) @ (weight * refit), np.array(source) @ (weight * refit)

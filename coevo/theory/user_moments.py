@@ -7,7 +7,7 @@ the error e_t = mu_t - mu*, G_t = E e_t e_t^T and S_t = E Sigma_t,
     S_{t+1} = n m / (s (s - 1)) G_t + (n/s) S_t + (m/s) Sigma*,
 
 for s >= 2; with fewer than two images the model stays as it was. These are equalities, entry by entry. If n and m are
-random and drawn anew in each update, the coefficients are averaged. The functions take `generated` (n) and
+random and drawn anew in each update, the coefficients are averaged. The functions take `images` (n) and
 `user_images` (m) as integers or as independent frozen discrete laws of `scipy.stats`, e.g. ``stats.binom(100, 0.2)``.
 """
 
@@ -79,12 +79,12 @@ class Factors(NamedTuple):
     cov: float
 
 
-def update_matrix(generated: Any, user_images: Any) -> tuple[Array, Array]:
+def update_matrix(images: Any, user_images: Any) -> tuple[Array, Array]:
     """Return (A, b) with (G, S) -> A (G, S) + b Sigma*: the recursion of Theorem 6.3 with averaged coefficients.
 
     Parameters
     ----------
-    generated, user_images : int >= 0 or frozen discrete law of scipy.stats
+    images, user_images : int >= 0 or frozen discrete law of scipy.stats
         n and m, independent of each other and of the past.
 
     Returns
@@ -96,12 +96,12 @@ def update_matrix(generated: Any, user_images: Any) -> tuple[Array, Array]:
     TypeError, ValueError
         If a count is neither a non-negative integer nor a discrete law on such integers.
     """
-    (loss_error, from_cov, from_error, loss_cov), (drive_error, _) = _coefficients(generated, user_images)
+    (loss_error, from_cov, from_error, loss_cov), (drive_error, _) = _coefficients(images, user_images)
     return np.array([[1 - loss_error, from_cov], [from_error, 1 - loss_cov]]), np.array([drive_error, loss_cov])
 
 
 def moments(
-    offset: ArrayLike, cov: ArrayLike, user_cov: ArrayLike, generated: Any, user_images: Any, t: ArrayLike
+    offset: ArrayLike, cov: ArrayLike, user_cov: ArrayLike, images: Any, user_images: Any, t: ArrayLike
 ) -> Moments:
     """Return G_t, S_t and the second moments of the drift, exactly; their traces are the F_t and T_t of Theorem 6.3.
 
@@ -115,7 +115,7 @@ def moments(
         Sigma_0, positive semidefinite.
     user_cov : array (d, d)
         Sigma*, positive semidefinite.
-    generated, user_images : int >= 0 or frozen discrete law of scipy.stats
+    images, user_images : int >= 0 or frozen discrete law of scipy.stats
         n and m.
     t : int array (...)
         Numbers of updates, >= 0.
@@ -134,7 +134,7 @@ def moments(
     initial = _matrix("cov", cov, start.size)
     user = _matrix("user_cov", user_cov, start.size)
     times = check.integer_array("t", t, minimum=0)
-    matrix, drive = update_matrix(generated, user_images)
+    matrix, drive = update_matrix(images, user_images)
     outer = np.outer(start, start)
     state = np.stack([outer, initial])
     path = np.empty((int(times.max(initial=0)) + 1, 2, *initial.shape))
@@ -146,7 +146,7 @@ def moments(
     return Moments(path[times, 0], path[times, 1], path[times, 0] + (1 - 2 * memory) * outer)
 
 
-def limit_factors(generated: Any, user_images: Any) -> Factors:
+def limit_factors(images: Any, user_images: Any) -> Factors:
     """Return the factors of G_t -> error Sigma* and S_t -> cov Sigma*.
 
     Behind Theorem 6.3, beyond the paper. For fixed n and m, error = (s - 1) / (s (s - 1) - n^2) and
@@ -154,7 +154,7 @@ def limit_factors(generated: Any, user_images: Any) -> Factors:
 
     Parameters
     ----------
-    generated, user_images : int >= 0 or frozen discrete law of scipy.stats
+    images, user_images : int >= 0 or frozen discrete law of scipy.stats
         n and m.
 
     Returns
@@ -166,11 +166,11 @@ def limit_factors(generated: Any, user_images: Any) -> Factors:
     TypeError, ValueError
         If a count is not one; if no user image is ever used, so that there is no limit or it depends on the start.
     """
-    (loss_error, from_cov, from_error, loss_cov), (_, inverse_total) = _coefficients(generated, user_images)
+    (loss_error, from_cov, from_error, loss_cov), (_, inverse_total) = _coefficients(images, user_images)
     if loss_cov == 0:
         raise ValueError(
             f"user_images must be positive in some update of at least two images, got {user_images!r} "
-            f"with generated = {generated!r}"
+            f"with images = {images!r}"
         )
     determinant = loss_error * loss_cov - from_cov * from_error
     if determinant <= 0:
@@ -178,7 +178,7 @@ def limit_factors(generated: Any, user_images: Any) -> Factors:
     return Factors(loss_cov * inverse_total / determinant, 1 + from_error * inverse_total / determinant)
 
 
-def fidelity_bound(user_cov: ArrayLike, generated: Any, user_images: Any) -> float:
+def fidelity_bound(user_cov: ArrayLike, images: Any, user_images: Any) -> float:
     """Return sqrt(F_inf), an upper bound of the limit of E||mu_t - mu*||: Gao & Li 2025, Theorem 6.3, eq. (6.14).
 
     It bounds E||mu_t - mu_0|| at every t if the start is mu_0 = mu*, Sigma_0 = Sigma*.
@@ -187,7 +187,7 @@ def fidelity_bound(user_cov: ArrayLike, generated: Any, user_images: Any) -> flo
     ----------
     user_cov : array (d, d)
         Sigma*, positive semidefinite.
-    generated, user_images : int >= 0 or frozen discrete law of scipy.stats
+    images, user_images : int >= 0 or frozen discrete law of scipy.stats
         n and m.
 
     Returns
@@ -200,11 +200,11 @@ def fidelity_bound(user_cov: ArrayLike, generated: Any, user_images: Any) -> flo
     TypeError, ValueError
         As `limit_factors`, or if `user_cov` is not a covariance.
     """
-    user = _matrix("user_cov", user_cov, None)
-    return float(np.sqrt(limit_factors(generated, user_images).error * np.trace(user)))
+    user = _matrix("user_cov", user_cov)
+    return float(np.sqrt(limit_factors(images, user_images).error * np.trace(user)))
 
 
-def spectral_radius(generated: Any, user_images: Any) -> float:
+def spectral_radius(images: Any, user_images: Any) -> float:
     """Return the larger eigenvalue of the recursion of Theorem 6.3: the rate at which (G_t, S_t) nears its limit.
 
     Beyond the paper. Below one for every fixed m >= 1 (and n + m >= 2); for a fixed m and n -> infinity it is
@@ -212,7 +212,7 @@ def spectral_radius(generated: Any, user_images: Any) -> float:
 
     Parameters
     ----------
-    generated, user_images : int >= 0 or frozen discrete law of scipy.stats
+    images, user_images : int >= 0 or frozen discrete law of scipy.stats
         n and m.
 
     Returns
@@ -224,13 +224,13 @@ def spectral_radius(generated: Any, user_images: Any) -> float:
     TypeError, ValueError
         If a count is not one.
     """
-    (loss_error, from_cov, from_error, loss_cov), _ = _coefficients(generated, user_images)
+    (loss_error, from_cov, from_error, loss_cov), _ = _coefficients(images, user_images)
     # Both eigenvalues are real, since the off-diagonal entries are not negative.
     spread = np.sqrt((loss_error - loss_cov) ** 2 + 4 * from_cov * from_error)
     return float(1 - (loss_error + loss_cov - spread) / 2)
 
 
-def fourth_moment(generated: int, user_images: int) -> float:
+def fourth_moment(images: int, user_images: int) -> float:
     """Return the limit of E e_t^4 in one dimension with Sigma* = 1; infinite if E e_t^4 grows without bound.
 
     Beyond the paper (Theorem 6.3 stops at second moments). It decides whether a simulated F_t has a standard error
@@ -238,7 +238,7 @@ def fourth_moment(generated: int, user_images: int) -> float:
 
     Parameters
     ----------
-    generated : int >= 0
+    images : int >= 0
         n, with n + m >= 2.
     user_images : int >= 1
         m.
@@ -252,9 +252,9 @@ def fourth_moment(generated: int, user_images: int) -> float:
     TypeError, ValueError
         If a count is not one, or n + m < 2.
     """
-    n = check.integer("generated", generated, minimum=0)
+    n = check.integer("images", images, minimum=0)
     m = check.integer("user_images", user_images, minimum=1)
-    s = check.integer("generated + user_images", n + m, minimum=2)
+    s = check.integer("images + user_images", n + m, minimum=2)
     share, between = n / s, n * m / s
     own, user = max(n - 1, 0), m - 1  # degrees of freedom of the two scatters
     # Given (e, v): e' is normal with mean share e and variance a v + b; (s - 1) v' = R + between (xbar - ybar)^2 with
@@ -286,7 +286,7 @@ def fourth_moment(generated: int, user_images: int) -> float:
     return float(np.linalg.solve(np.eye(3) - rows[:, :3], rows[:, 3:] @ lower)[0])
 
 
-def critical_user_share(generated: int) -> float:
+def critical_user_share(images: int) -> float:
     """Return (n + 1) / (2 n + 1): how often a single user image must come for the second moments to stay bounded.
 
     Beyond the paper: Theorem 6.3 with m = 1 in a share q of the updates and m = 0 in the others. At or below this q
@@ -294,7 +294,7 @@ def critical_user_share(generated: int) -> float:
 
     Parameters
     ----------
-    generated : int >= 2
+    images : int >= 2
         n.
 
     Returns
@@ -304,9 +304,9 @@ def critical_user_share(generated: int) -> float:
     Raises
     ------
     TypeError, ValueError
-        If `generated` is not an integer >= 2.
+        If `images` is not an integer >= 2.
     """
-    n = check.integer("generated", generated, minimum=2)
+    n = check.integer("images", images, minimum=2)
     return (n + 1) / (2 * n + 1)
 
 
@@ -362,13 +362,13 @@ def limit_mean_drift(user_images: float, dim: int) -> float:
     return float(special.poch(d / 2, 0.5) / special.poch(m, 0.5))
 
 
-def _coefficients(generated: Any, user_images: Any) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def _coefficients(images: Any, user_images: Any) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Return averages over n and m, each zero for s < 2.
 
     First 1 - (n/s)^2, n/s^2, nm/(s(s-1)), m/s: the recursion by its distances from the identity, which do not cancel
     for large n. Then m/s^2, 1/s.
     """
-    n_values, n_weight = check.count_law("generated", generated, minimum=0)
+    n_values, n_weight = check.count_law("images", images, minimum=0)
     m_values, m_weight = check.count_law("user_images", user_images, minimum=0)
     n, m = n_values[:, None].astype(float), m_values.astype(float)
     weight = np.where(n + m >= 2, n_weight[:, None] * m_weight, 0.0)
@@ -381,7 +381,7 @@ def _coefficients(generated: Any, user_images: Any) -> tuple[tuple[float, ...], 
     return recursion, (mean(m / s**2), mean(1 / s))
 
 
-def _matrix(name: str, value: ArrayLike, dim: int | None) -> Array:
+def _matrix(name: str, value: ArrayLike, dim: int | None = None) -> Array:
     """Return one covariance matrix (d, d)."""
     cov = check.covariance(name, value, dim=dim)
     if cov.ndim != 2:
