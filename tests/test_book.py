@@ -237,3 +237,13 @@ def test_the_map_draws_every_need_once() -> None:
     places = [chart.place(chapter)[:2] for chapter in chapters]
     assert len(set(places)) == len(places)
     assert chart.svg(chapters).count("<a ") == len(chapters)
+
+
+def test_every_row_of_the_ledger_has_a_number_and_a_link() -> None:
+    ledger = (ROOT / "book/ledger.md").read_text(encoding="utf-8")
+    rows = [row for table in ledger.split(":::{list-table}")[1:] for row in table.split("\n* - ")[2:]]
+    numbers = [row.split("\n")[0].strip() for row in rows]
+    kinds = [number[0] for number in numbers]
+    assert numbers == [f"{kind}{kinds[: place + 1].count(kind)}" for place, kind in enumerate(kinds)]
+    for number, row in zip(numbers, rows, strict=True):
+        assert re.search(r"\{(ref|doc)\}`[^`]+<[^`]+>`", row.partition("\n:::")[0]), f"{number} has no link"
