@@ -41,9 +41,9 @@ class LargestRatio(NamedTuple):
 
 
 def largest_rarest_mass(diversity: float, n_texts: int) -> float:
-    """Return m*(D), the largest mass that the rarest text can have in a text model of diversity D.
+    """Return p*(D), the largest mass that the rarest text can have in a text model of diversity D.
 
-    Gao & Li 2025, Theorem 5.2 (the step before eq. 5.3): m* = [1 - sqrt((K(1 - D) - 1) / (K - 1))] / K, reached by
+    Gao & Li 2025, Theorem 5.2 (the step before eq. 5.3): p* = [1 - sqrt((K(1 - D) - 1) / (K - 1))] / K, reached by
     one dominant text and K - 1 texts of equal mass only. About D / (2 (K - 1)) for small D.
 
     Parameters
@@ -70,11 +70,11 @@ def largest_rarest_mass(diversity: float, n_texts: int) -> float:
 
 
 def matthew_bound(diversity: float, n_texts: int, image_samples: int, dim: int) -> float:
-    """Return 1 + (d + 1) / (8 N) (1 / m*(D) - 1 / (1 - D)), below which no ratio of rates of the form (5.1) lies.
+    """Return 1 + (d + 1) / (8 N) (1 / p*(D) - 1 / (1 - D)), below which no ratio of rates of the form (5.1) lies.
 
     Gao & Li 2025, Theorem 5.2, eq. (5.3), about 1 + (d + 1)(K - 1) / (4 N D) for small D. It bounds
     `rate_ratio` with ``rate="approximate"`` for every text model of diversity D that has p_min > (d + 1) / (8 N).
-    If m*(D) <= (d + 1) / (8 N) there is no such text model; the formula is then returned as it is.
+    If p*(D) <= (d + 1) / (8 N) there is no such text model; the formula is then returned as it is.
 
     Parameters
     ----------
