@@ -6,7 +6,7 @@
   const ink = "currentColor";
   const config = {
     background: "transparent",
-    font: "inherit",
+    font: getComputedStyle(document.body).fontFamily,  // by name: Vega measures its labels on a canvas, which knows no "inherit"
     axis: {
       labelColor: ink, titleColor: ink, domainColor: ink, tickColor: ink, gridColor: ink, gridOpacity: 0.15,
       labelFontSize: 13, titleFontSize: 14, titleFontWeight: "normal",
@@ -49,6 +49,14 @@
     }
   }
 
+  // On a phone the title and the lines of text above a chart need every letter's width.
+  function shrinkWords(spec) {
+    if (spec.config && spec.config.title) spec.config.title.fontSize = 12.5;
+    for (const { mark } of spec.layer || []) {
+      if (mark && mark.type === "text" && mark.fontSize) mark.fontSize = 11.5;
+    }
+  }
+
   async function draw(figure) {
     const box = figure.querySelector(".coevo-chart-view");
     const spec = JSON.parse(figure.querySelector(".coevo-chart-spec").textContent);
@@ -56,6 +64,7 @@
     if (fluid) {
       spec.width = "container";
       spec.autosize = { type: "fit-x", contains: "padding" };
+      if (box.clientWidth < 420) shrinkWords(spec);
     }
     spec.background = "transparent";
     const { view } = await vegaEmbed(box, spec, { mode: "vega-lite", renderer: "svg", actions: false, config });
