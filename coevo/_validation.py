@@ -98,28 +98,41 @@ def integer_array(name: str, value: Any, *, minimum: int) -> NDArray[np.int64]:
 
 def is_count_law(value: Any) -> bool:
     """Return whether `value` is a frozen discrete law of `scipy.stats`, such as ``stats.poisson(3)``."""
-    return all(callable(getattr(value, name, None)) for name in ("pmf", "rvs", "support", "isf"))
+    frozen = getattr(value, "numargs", 0) == 0  # only a law that still waits for its parameters has some
+    return frozen and all(callable(getattr(value, name, None)) for name in ("pmf", "rvs", "support", "sf"))
 
 
 def count_law(name: str, value: Any, *, minimum: int) -> tuple[NDArray[np.int64], Array]:
     """Return the values (Q,) and probabilities (Q,) of a count: an integer, or a frozen discrete law of `scipy.stats`.
 
-    An infinite law is cut where less than 1e-16 is left.
+    An infinite law is cut where less than 1e-15 is left, and values of a probability below 1e-22 are left out.
     """
     if not is_count_law(value):
-        if not isinstance(value, Integral) or isinstance(value, (bool, np.bool_)):
+        if not isinstance(value, Integral):
             raise TypeError(
                 f"{name} must be an integer >= {minimum} or a frozen discrete law of scipy.stats, got {value!r}"
             )
         return np.array([integer(name, value, minimum=minimum)]), np.ones(1)
     low, high = value.support()
+    if np.ndim(low) > 0:
+        raise ValueError(f"{name} must be one law, got an array of them of shape {np.shape(low)}")
     if not low >= minimum:
         raise ValueError(f"{name} must have a law on integers >= {minimum}, got one on [{low:g}, {high:g}]")
-    last = value.isf(1e-16) if np.isinf(high) else high
+    last = high
+    if np.isinf(high):  # scipy's quantiles search without end where 1 - 1e-16 is never reached
+        reach = low + np.minimum(2 ** np.arange(21), 10**6 - 1)
+        enough = value.sf(reach) < 1e-15
+        last = reach[enough.argmax()] if enough.any() else high
     if not last - low < 10**6:
         raise ValueError(f"{name} must have a law on at most 10^6 integers, got one on [{low:g}, {high:g}]")
     values = np.arange(int(low), int(last) + 1)
-    return values, np.asarray(value.pmf(values), dtype=np.float64)
+    weight = np.asarray(value.pmf(values), dtype=np.float64)
+    if not abs(weight.sum() - 1) < 1e-8:  # scipy itself is wrong by 6e-11 for poisson(1e5)
+        raise ValueError(
+            f"{name} must have a law on integers with probabilities that sum to 1, got {weight.sum():g} in all"
+        )
+    keep = weight > 1e-22
+    return values[keep], weight[keep]
 
 
 def probability_vector(name: str, value: Any, *, batch: bool = False) -> Array:
@@ -133,6 +146,14 @@ def probability_vector(name: str, value: Any, *, batch: bool = False) -> Array:
     total = p.sum(axis=-1)
     if np.abs(total - 1).max() > ROUNDING:
         raise ValueError(f"{name} must sum to 1 over its last axis, got {total.flat[np.abs(total - 1).argmax()]:g}")
+    return p
+
+
+def spread_text_model(name: str, value: Any) -> Array:
+    """Return `value` as a text model, shape (K,), in which at least two texts have mass."""
+    p = probability_vector(name, value)
+    if np.count_nonzero(p) == 1:
+        raise ValueError(f"{name} must have at least two positive entries, got {p}")
     return p
 
 
@@ -180,6 +201,12 @@ def instance(name: str, value: Any, kind: type) -> Any:
     if not isinstance(value, kind):
         raise TypeError(f"{name} must be a {kind.__name__}, got {value!r}")
     return value
+
+
+def plain(value: Any) -> Any:
+    """Return a float for a number or an array without axes, and any other array as it is."""
+    array = np.asarray(value)
+    return float(array) if array.ndim == 0 else array
 
 
 def generator(rng: Any) -> np.random.Generator:

@@ -146,6 +146,14 @@ CASES = [
     (lambda: UserContent(stats.norm(3)), "user_images", "rv_continuous_frozen"),
     (lambda: UserContent(stats.poisson(3, loc=-1)), "user_images", "[-1, inf]"),
     (lambda: UserContent(stats.geom(1e-9)), "user_images", "[1, inf]"),
+    (lambda: UserContent(stats.zipf(2.5)), "user_images", "[1, inf]"),  # its quantiles would take hours
+    (lambda: UserContent(stats.randint(0, 10**6 + 1)), "user_images", "[0, 1e+06]"),
+    (lambda: UserContent(True), "user_images", "True"),
+    (lambda: UserContent(stats.poisson), "user_images", "poisson_gen"),
+    (lambda: UserContent(stats.poisson([1, 2])), "user_images", "(2,)"),
+    (lambda: UserContent(stats.poisson(np.nan)), "user_images", "[nan, nan]"),
+    (lambda: UserContent(stats.poisson(3, loc=0.5)), "user_images", "0 in all"),
+    (lambda: UserContent(stats.rv_discrete(values=([0, 2.5], [0.5, 0.5]))), "user_images", "0.5 in all"),
     (lambda: UserContent(2, 1.0), "mean", "()"),
     (lambda: UserContent(2, [np.nan]), "mean", "nan"),
     (lambda: UserContent(2, None, NEGATIVE), "cov", "-0.5"),
@@ -252,3 +260,22 @@ def test_definite_covariances_can_be_demanded():
     with pytest.raises(ValueError, match="cov must be positive definite"):
         check.covariance("cov", np.diag([1.0, 0.0]), definite=True)
     np.testing.assert_array_equal(check.covariance("cov", I2, definite=True), I2)
+
+
+def test_laws_of_counts_keep_what_matters():
+    from coevo import _validation as check
+
+    for law in (stats.poisson(3), stats.poisson(1e5), stats.logser(0.99), stats.nbinom(3, 0.2), stats.zipf(9.0)):
+        values, weight = check.count_law("m", law, minimum=0)
+        assert law.sf(values[-1]) < 1e-15
+        assert weight.min() > 1e-22
+        np.testing.assert_array_equal(weight, law.pmf(values))
+    # The length of the support counts, not where it lies.
+    values, _ = check.count_law("m", stats.randint(10**9, 10**9 + 5), minimum=0)
+    np.testing.assert_array_equal(values, 10**9 + np.arange(5))
+    values, _ = check.count_law("m", stats.poisson(2, loc=10**7), minimum=0)
+    assert values[0] == 10**7
+    # Most of a wide law is negligible.
+    values, weight = check.count_law("m", stats.binom(999_999, 0.5), minimum=0)
+    assert values.size < 12_000
+    assert weight.sum() == pytest.approx(1, abs=1e-8)

@@ -194,9 +194,82 @@ def test_no_user_image_no_floor() -> None:
         with pytest.raises(ValueError, match="user_images must be positive in some update"):
             limit_factors(n, m)
     assert user.diversity_floor(20, 1, ROUND) == 0 < user.best_floor(20, 1, ROUND)
-    # A law that hides a user image below rounding: zero is still a floor.
-    hidden = stats.rv_discrete(values=([0, 2], [1 - 1e-17, 1e-17]))
-    assert user.best_floor(1, hidden, ROUND) == 0
+    # The expansions of the means in 1/n leave nothing to a model that never refits.
+    assert user.best_floor(stats.randint(0, 2), 0, ROUND) == 0
+
+
+@pytest.mark.parametrize("q", [0.5, 1e-6, 1e-12, 1e-15])
+def test_limits_do_not_depend_on_how_often_the_model_is_refitted(q: float) -> None:
+    # One image of the model, so that it is refitted only when both user images come.
+    law = stats.rv_discrete(values=([0, 2], [1 - q, q]))
+    for cov in (np.eye(1), FLAT):
+        for floor in (user.pythagorean_floor, user.direction_floor, user.best_floor):
+            assert floor(1, law, cov) == pytest.approx(floor(1, 2, cov), rel=1e-13)
+    assert user.diversity_floor(1, law, ROUND) == pytest.approx(q * user.diversity_floor(1, 2, ROUND), rel=1e-9)
+
+
+def test_updates_without_refit_keep_the_model() -> None:
+    law, start, t = stats.rv_discrete(values=([0, 3], [0.7, 0.3])), 0.4, [0, 1, 2]
+    after = 2 * contraction_constant(2, 2)  # three user images alone
+    expected = [start, 0.7 * start + 0.3 * after, 0.7 * (0.7 * start + 0.3 * after) + 0.3 * after]
+    np.testing.assert_allclose(user.pythagorean_floor(0, law, ROUND, t, start), expected, rtol=1e-14)
+    ratio = contraction_constant(2, 1)
+    np.testing.assert_allclose(user.direction_floor(0, law, np.eye(1), t), [0, 0.3 * ratio, 0.51 * ratio], rtol=1e-13)
+
+
+def test_flat_users_are_better_seen_from_one_direction() -> None:
+    # Two user images alone and a flat Sigma*: the second term of the maximum, which is E tr A^{1/2} exactly.
+    for dim in (2, 3):
+        cov = np.diag([1.0, *[1e-4] * (dim - 1)])
+        amplitude = late_time_amplitude(cov)
+        exact = np.sqrt(2 / np.pi) * amplitude
+        assert user.pythagorean_floor(0, 2, cov) == pytest.approx(exact, rel=1e-13)
+        assert contraction_constant(1, dim) * diversity(cov) < 0.98 * exact
+
+
+@pytest.mark.parametrize("m", [1, 3, 20])
+def test_floors_keep_their_digits_at_any_number_of_images(m: int) -> None:
+    for dim in (1, 2, 3):
+        cov = np.eye(dim)
+        user_part = contraction_constant(m - 1, dim) if m > 1 else 0.0
+        amplitude = late_time_amplitude(cov)
+        square = (m - 1) * (dim * user_part) ** 2 + 2 / np.pi * amplitude**2
+        flat = np.sqrt(square / (m + (dim + 1) / 4))  # m/s vanishes, and (n-1) (1 - c_d^2) tends to (d+1)/4
+        rank = ((m - 1) * user_part * dim + np.sqrt(2 * dim / np.pi)) / (m + (dim + 1) / 8)
+        for n, tolerance in ((10**10, 1e-8), (10**15, 1e-12)):
+            assert user.pythagorean_floor(n, m, cov) == pytest.approx(flat, rel=tolerance)
+            assert user.rank_one_floor(n, m, cov) == pytest.approx(rank, rel=tolerance)
+            assert user.direction_floor(n, m, cov) == pytest.approx(np.sqrt(m / (m + 0.5)) * amplitude, rel=tolerance)
+            if m > 1:
+                concave = (m - 1) * user_part * dim / (m - 0.5 + (dim + 1) / 8)
+                assert user.concave_floor(n, m, cov) == pytest.approx(concave, rel=tolerance)
+        if dim == 2:  # the two branches of c_d meet
+            meet = [user._losses(np.array([k]), 2)[0] for k in (2 * 10**6 - 1, 2 * 10**6)]
+            assert meet[0] == pytest.approx(meet[1], abs=1e-9)
+            assert user._constants(2 * 10**6, 2) == pytest.approx(contraction_constant(2 * 10**6, 2), rel=1e-15)
+    assert user.pythagorean_floor(10**15, 3, np.eye(1)) == pytest.approx(0.79416, abs=6e-6)
+
+
+def test_expansion_of_the_contraction_constant() -> None:
+    for dim in (1, 2, 3, 4):
+        for nu in (200, 1000):
+            assert abs(nu * (1 - contraction_constant(nu, dim)) - user._excess(nu, dim)) < dim**3 / nu**2
+
+
+def test_users_that_do_not_vary() -> None:
+    zero, rare = np.zeros((1, 1)), stats.bernoulli(0.01)
+    assert user.diversity_ceiling(5, rare, zero) == np.inf  # from Sigma_0 > 0 the mean covariance grows
+    assert user.diversity_ceiling(5, 2, zero) == 0
+    assert user.best_floor(5, rare, zero) == user.best_floor(5, 2, zero) == 0
+    grown = [user.diversity_ceiling(5, rare, zero, t, np.eye(1), [1.0]) for t in (10, 1000)]
+    assert grown[0] < grown[1]
+    assert user.diversity_ceiling(5, rare, np.eye(1), 10**5) == np.inf  # past the largest float
+
+
+def test_laws_of_many_values() -> None:
+    wide = stats.binom(999_999, 0.5)
+    for floor in (user.diversity_floor, user.pythagorean_floor):
+        assert floor(wide, 2, ROUND) == pytest.approx(floor(500_000, 2, ROUND), rel=1e-5)
 
 
 def test_laws_of_one_point_are_fixed_counts() -> None:
@@ -319,6 +392,8 @@ def test_bad_times_and_starts() -> None:
             function(3, 3, ROUND, -1)
         with pytest.raises(TypeError, match="t must hold integers >= 0"):
             function(3, 3, ROUND, 0.5)
+        with pytest.raises(ValueError, match="t must hold integers <= 1000000, since every update is computed, got"):
+            function(3, 3, ROUND, [1, 10**6 + 1])
         assert function(3, 3, ROUND, []).size == 0
     with pytest.raises(ValueError, match=r"initial_diversity must lie in \[0, inf\), got -1"):
         user.pythagorean_floor(3, 3, ROUND, 1, -1.0)

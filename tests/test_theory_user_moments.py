@@ -315,12 +315,42 @@ def test_fourth_moment_against_exact_polynomials(n: int, m: int) -> None:
     assert user_moments.fourth_moment(n, m) == pytest.approx(limit[0], rel=1e-12)
 
 
+def test_drift_far_from_the_users() -> None:
+    # G_1 = 1e12 (n/s)^2 + (n + 1) / s^2 and 1e12 of it is the start: the drift is (1e6 / s)^2 + 1 / s.
+    n, offset = 10**6, 10**6
+    exact = Fraction(offset**2, (n + 1) ** 2) + Fraction(n + 1, (n + 1) ** 2)
+    found = user_moments.moments([float(offset)], [[1.0]], [[1.0]], n, 1, [0, 1])
+    assert found.drift[:, 0, 0] == pytest.approx([0.0, float(exact)], rel=1e-13)
+    # Random counts: e_1 = (n/s) e_0 + noise, enumerated.
+    law = stats.rv_discrete(values=([0, 1, 3], [0.2, 0.3, 0.5]))
+    share = {0: 0.2, 1: 0.3, 3: 0.5}
+    drift = sum(w * ((m / (4 + m)) ** 2 * 1e8 + 4 / (4 + m) ** 2 + m / (4 + m) ** 2) for m, w in share.items())
+    assert user_moments.moments([1e4], [[1.0]], [[1.0]], 4, law, 1).drift[0, 0] == pytest.approx(drift, rel=1e-13)
+
+
+def test_fixed_sigma_of_zero() -> None:
+    zero, rare = np.zeros((1, 1)), stats.bernoulli(0.01)
+    assert user_moments.fidelity_bound(zero, 5, rare) == np.inf  # from any other start the mean square grows
+    assert user_moments.fidelity_bound(zero, 5, 2) == 0
+    path = user_moments.moments([1.0], [[1.0]], zero, 5, rare, [10, 1000]).squared_error
+    assert path[0] < path[1]
+
+
+def test_at_the_critical_share_there_is_no_limit() -> None:
+    for n in (8, 10, 12):  # where rounding leaves a determinant of exactly zero
+        law = stats.bernoulli(user_moments.critical_user_share(n))
+        assert user_moments.limit_factors(n, law) == (np.inf, np.inf)
+        assert user_moments.spectral_radius(n, law) == pytest.approx(1, abs=1e-15)
+
+
 def test_bad_input() -> None:
     for function in (user_moments.update_matrix, user_moments.limit_factors, user_moments.spectral_radius):
         with pytest.raises(ValueError, match="images must be an integer >= 0, got -1"):
             function(-1, 2)
         with pytest.raises(TypeError, match="user_images must be an integer >= 0 or a frozen discrete law"):
             function(3, 2.0)
+    with pytest.raises(ValueError, match=r"got 0 with images = a law of mean 1\.5$"):
+        user_moments.limit_factors(stats.binom(3, 0.5), 0)
     for n, m in ((5, 0), (0, 1), (0, 0)):
         with pytest.raises(ValueError, match="user_images must be positive in some update of at least two images"):
             user_moments.limit_factors(n, m)
@@ -336,6 +366,7 @@ def test_bad_input() -> None:
         ((OFFSET, START, USER, 4, "2", 1), TypeError, "user_images must be an integer >= 0"),
         ((OFFSET, START, USER, 4, 2, -1), ValueError, "t must hold integers >= 0, got -1"),
         ((OFFSET, START, USER, 4, 2, 0.5), TypeError, "t must hold integers >= 0"),
+        ((OFFSET, START, USER, 4, 2, 10**6 + 1), ValueError, "t must hold integers <= 1000000, since every update is"),
     ):
         with pytest.raises(error, match=message):
             user_moments.moments(*args)

@@ -23,8 +23,9 @@ from scipy import optimize
 
 from coevo import _validation as check
 from coevo._validation import Array
+from coevo.measures import image_diversity
 from coevo.theory.image import late_time_amplitude
-from coevo.theory.user_moments import _matrix, limit_factors, moments
+from coevo.theory.user_moments import _matrix, _times, limit_factors, moments
 from coevo.wishart import contraction_constant
 
 __all__ = [
@@ -41,6 +42,10 @@ Counts = NDArray[np.int64]
 
 # Pairs (n, m) of a smaller probability are left out; every term they weigh lies in [0, 1].
 _NEGLIGIBLE = 1e-18
+# From this many degrees of freedom per dimension on, c_d is taken from its expansion in 1 / dof.
+_MANY = 10**6
+# e^{-u} times any number met here is zero from this u on; e^u does not overflow before.
+_FAR = 700.0
 
 
 def diversity_floor(images: Any, user_images: Any, user_cov: ArrayLike) -> float:
@@ -105,10 +110,12 @@ def concave_floor(images: int, user_images: int, user_cov: ArrayLike) -> float:
     n = check.integer("images", images, minimum=1)
     m = check.integer("user_images", user_images, minimum=2)
     diversity, dim = _diversity(user_cov)
-    c_own, c_user = _constants(np.array([n - 1, m - 1]), dim)
+    c_user, lost = _constants(m - 1, dim), _losses(np.array([n - 1]), dim)
     left = n + m - 2
     g = np.sqrt(left / (left + 1))
-    return float(g * (m - 1) * c_user * diversity / (left - g * (n - 1) * c_own))
+    # (s-2) - g (n-1) c, without the difference of large numbers
+    room = (m - 1) + (n - 1) / ((left + 1) * (1 + g)) + g * lost[0]
+    return float(g * (m - 1) * c_user * diversity / room)
 
 
 def rank_one_floor(images: int, user_images: int, user_cov: ArrayLike) -> float:
@@ -141,10 +148,10 @@ def rank_one_floor(images: int, user_images: int, user_cov: ArrayLike) -> float:
     n = check.integer("images", images, minimum=1)
     m = check.integer("user_images", user_images, minimum=1)
     diversity, dim = _diversity(user_cov)
-    c_own, c_user = _constants(np.array([n - 1, m - 1]), dim)
+    c_user, lost = _constants(m - 1, dim), _losses(np.array([n - 1]), dim)
     s = n + m
     between = np.sqrt(2 * n * np.trace(np.asarray(user_cov)) / (np.pi * s))
-    return float(((m - 1) * c_user * diversity + between) / ((s - 1) - (n - 1) * c_own))
+    return float(((m - 1) * c_user * diversity + between) / (m + lost[0]))
 
 
 def pythagorean_floor(
@@ -169,7 +176,8 @@ def pythagorean_floor(
     user_cov : array, shape (d, d)
         Sigma*, positive semidefinite.
     t : int or array of int, shape (...), optional
-        Image updates, at least 0; without it the limit, a floor of lim inf E tr Sigma_t^{1/2}.
+        Image updates, from 0 to 10^6, each of them computed; without it the limit, a floor of
+        lim inf E tr Sigma_t^{1/2}.
     initial_diversity : float, optional
         A lower bound x_0 >= 0 of tr Sigma_0^{1/2}; with 0 the floor at t holds for every start.
 
@@ -182,22 +190,25 @@ def pythagorean_floor(
     TypeError, ValueError
         If an argument has the wrong type, shape or range.
     """
-    n, m, weight = _pairs(images, user_images)
+    n, m, weight = _pairs(images, user_images, refits_only=t is None)
     diversity, dim = _diversity(user_cov)
     start = check.number("initial_diversity", initial_diversity, minimum=0.0)
     amplitude = late_time_amplitude(user_cov)
     own, user, both, total, dof = _degrees(n, m)
-    refit = n + m >= 2
     c_user = np.maximum(_constants(user, dim) * diversity, _constants(user, 1) * amplitude)
     one = contraction_constant(1, dim)
-    a = (own * _constants(own, dim) ** 2 + both * m / total * one**2) / dof
+    # loss = 1 - a, a sum of positive terms; zero where the model stays as it was
+    loss = (user + _losses(own, dim) * (1 + _constants(own, dim)) + both * (1 - m / total * one**2)) / dof
     b = (user * c_user**2 + both * n / total * (2 / np.pi) * amplitude**2) / dof
-    a = np.where(refit, a, 1.0)
 
     def step(x: float) -> float:
-        return float(weight @ np.sqrt(a * x**2 + b))
+        return float(weight @ np.sqrt((1 - loss) * x**2 + b))
 
-    return _iterated(step, t, start, diversity)
+    def gain(x: float) -> float:
+        roots = np.sqrt((1 - loss) * x**2 + b) + x
+        return float(weight @ ((b - loss * x**2) / np.where(roots > 0, roots, 1.0)))
+
+    return _iterated(step, gain, t, start, diversity)
 
 
 def direction_floor(images: Any, user_images: Any, user_cov: ArrayLike, t: ArrayLike | None = None) -> Any:
@@ -212,7 +223,7 @@ def direction_floor(images: Any, user_images: Any, user_cov: ArrayLike, t: Array
     with independent chi-squared variables, exact for a fixed standard deviation and no drift. Averaged over v this is
     x_t A*, A* = `coevo.theory.image.late_time_amplitude` of Sigma*. F is the fixed point of h; it tends to
     sqrt(m / (m + 1/2)) for many images and fixed m. It beats `pythagorean_floor` in d = 1, and elsewhere if there are
-    few user images or Sigma* is flat. Rounding leaves a relative error of about 1e-15 n.
+    few user images or Sigma* is flat.
 
     Parameters
     ----------
@@ -221,8 +232,8 @@ def direction_floor(images: Any, user_images: Any, user_cov: ArrayLike, t: Array
     user_cov : array, shape (d, d)
         Sigma*, positive semidefinite.
     t : int or array of int, shape (...), optional
-        Image updates, at least 0; the floor at t holds for every start. Without it the limit, a floor of
-        lim inf E tr Sigma_t^{1/2}.
+        Image updates, from 0 to 10^6, each of them computed; the floor at t holds for every start. Without it the
+        limit, a floor of lim inf E tr Sigma_t^{1/2}.
 
     Returns
     -------
@@ -233,7 +244,7 @@ def direction_floor(images: Any, user_images: Any, user_cov: ArrayLike, t: Array
     TypeError, ValueError
         If an argument has the wrong type, shape or range.
     """
-    n, m, weight = _pairs(images, user_images)
+    n, m, weight = _pairs(images, user_images, refits_only=t is None)
     amplitude = late_time_amplitude(_matrix("user_cov", user_cov))
     own, user, both, total, dof = _degrees(n, m)
     refit = n + m >= 2
@@ -243,12 +254,23 @@ def direction_floor(images: Any, user_images: Any, user_cov: ArrayLike, t: Array
     z, kernel = 2 * np.exp(w), 0.25 * np.exp(-w / 2) / np.sqrt(4 * np.pi)
     of_users = user[:, None] * np.log1p(z / dof[:, None])
 
-    def step(x: float) -> float:
-        scale, between = x**2 / dof, both * (m * x**2 + n) / total / dof
-        logs = own[:, None] * np.log1p(z * scale[:, None]) + of_users + np.log1p(z * between[:, None])
-        return float(weight @ np.where(refit, -np.expm1(-0.5 * logs) @ kernel, x))
+    def others(x: float) -> Array:
+        between = both * (m * x**2 + n) / total / dof
+        return np.asarray(of_users + np.log1p(z * between[:, None]))
 
-    value = _iterated(step, t, 0.0, 1.0)
+    def step(x: float) -> float:
+        exponent = own[:, None] * np.log1p(z * (x**2 / dof)[:, None]) + others(x)
+        return float(weight @ np.where(refit, -np.expm1(-0.5 * exponent) @ kernel, x))
+
+    def gain(x: float) -> float:
+        # The same for e^{-zx^2/2} - E e^{-zX/2}. As n - 1 = dof - user - both, no large numbers are subtracted.
+        y, u = z * (x**2 / dof)[:, None], z * x**2 / 2
+        bend = own[:, None] * _log1p_minus(y) - ((user + both) / dof)[:, None] * z * x**2 + others(x)
+        near = -np.exp(-u) * np.expm1(-0.5 * np.where(u < _FAR, bend, 0.0))
+        far = -np.exp(-0.5 * (own[:, None] * np.log1p(y) + others(x)))  # there e^{-u} is zero
+        return float(weight @ (np.where(u < _FAR, near, far) @ kernel))
+
+    value = _iterated(step, gain, t, 0.0, 1.0)
     return value * amplitude
 
 
@@ -265,7 +287,7 @@ def best_floor(images: Any, user_images: Any, user_cov: ArrayLike, t: ArrayLike 
     user_cov : array, shape (d, d)
         Sigma*, positive semidefinite.
     t : int or array of int, shape (...), optional
-        Image updates, at least 0; without it the limit.
+        Image updates, from 0 to 10^6, each of them computed; without it the limit.
 
     Returns
     -------
@@ -303,8 +325,9 @@ def diversity_ceiling(
     user_cov : array, shape (d, d)
         Sigma*, positive semidefinite.
     t : int or array of int, shape (...), optional
-        Image updates, at least 0; without it the limit, a ceiling of lim sup E tr Sigma_t^{1/2}. It is infinite if
-        user images are too rare, or never used: no finite ceiling of this kind then holds for every start.
+        Image updates, at least 0 and at most 10^6; every update up to the largest is computed. Without it the limit, a
+        ceiling of lim sup E tr Sigma_t^{1/2}. It is infinite, even for Sigma* = 0, if user images are too rare, or
+        never used: no finite ceiling of this kind then holds for every start.
     cov : array, shape (d, d), optional
         Sigma_0, for finite `t`; `user_cov` unless given.
     offset : array, shape (d,), optional
@@ -324,18 +347,28 @@ def diversity_ceiling(
         n, m, _ = _pairs(images, user_images)
         if not ((m > 0) & (n + m >= 2)).any():
             return float(np.inf)
-        return float(np.sqrt(limit_factors(images, user_images).cov) * diversity)
+        factor = limit_factors(images, user_images).cov
+        return float(np.sqrt(factor) * diversity) if np.isfinite(factor) else float(np.inf)
     start = user_cov if cov is None else cov
     shift = np.zeros(dim) if offset is None else check.real_array("offset", offset, (dim,))
-    value = _root_trace(moments(shift, start, user_cov, images, user_images, t).cov)
+    with np.errstate(over="ignore", invalid="ignore"):  # where user images are rare the mean may grow past all floats
+        mean = moments(shift, start, user_cov, images, user_images, t).cov
+    bounded = np.asarray(np.isfinite(mean).all(axis=(-2, -1)))
+    value = np.where(bounded, image_diversity(np.where(bounded[..., None, None], mean, 0.0)), np.inf)
     return float(value) if value.ndim == 0 else value
 
 
-def _pairs(images: Any, user_images: Any) -> tuple[Counts, Counts, Array]:
-    """Return the pairs (n, m) that can happen and their probabilities, three arrays (Q,)."""
+def _pairs(images: Any, user_images: Any, *, refits_only: bool = False) -> tuple[Counts, Counts, Array]:
+    """Return the pairs (n, m) that can happen and their probabilities, three arrays (Q,).
+
+    With `refits_only` given n + m >= 2; limits do not depend on the other updates, however frequent.
+    """
     n, n_weight = check.count_law("images", images, minimum=0)
     m, m_weight = check.count_law("user_images", user_images, minimum=0)
     weight = np.outer(n_weight, m_weight)
+    if refits_only:
+        weight[np.add.outer(n, m) < 2] = 0.0
+    weight /= weight.sum() or 1.0
     i, j = np.nonzero(weight > _NEGLIGIBLE)
     return n[i], m[j], weight[i, j]
 
@@ -351,28 +384,52 @@ def _degrees(n: Counts, m: Counts) -> tuple[Array, Array, Array, Array, Array]:
 def _constants(dof: ArrayLike, dim: int) -> Array:
     """Return c_d(nu), zero for nu = 0; each different nu is computed once."""
     nu, where = np.unique(np.asarray(dof).astype(np.int64), return_inverse=True)
-    return np.asarray(np.where(nu > 0, contraction_constant(np.maximum(nu, 1), dim), 0.0)[where])
+    small = (nu > 0) & (nu < _MANY * dim)
+    value = 1 - _excess(nu, dim) / np.maximum(nu, 1)
+    value[small] = contraction_constant(nu[small], dim)
+    return np.asarray(np.where(nu > 0, value, 0.0)[where])
 
 
-def _root_trace(cov: Array) -> Array:
-    """Return tr S^{1/2}, shape (...), for positive semidefinite S, shape (..., d, d)."""
-    return np.asarray(np.sqrt(np.maximum(np.linalg.eigvalsh(cov), 0.0)).sum(axis=-1))
+def _losses(dof: ArrayLike, dim: int) -> Array:
+    """Return nu (1 - c_d(nu)), zero for nu = 0, to 1e-9 d however large nu is."""
+    nu = np.asarray(dof, dtype=np.float64)
+    return np.asarray(np.where(nu < _MANY * dim, nu * (1 - _constants(nu, dim)), _excess(nu, dim)))
+
+
+def _excess(dof: ArrayLike, dim: int) -> Array:
+    """Return the limit of nu (1 - c_d(nu)) for large nu and its 1/nu term.
+
+    They follow from the moments of E = W/nu - I and tr (I + E)^{1/2} = tr (I + E/2 - E^2/8 + E^3/16 - 5 E^4/128 + ...):
+    E tr E^2 = d (d+1) / nu, E tr E^3 = d (d^2 + 3d + 4) / nu^2, E tr E^4 = d (2d^2 + 5d + 5) / nu^2 + O(nu^{-3}).
+    """
+    return np.asarray((dim + 1) / 8 + (2 * dim**2 + dim - 7) / 128 / np.maximum(np.asarray(dof, dtype=np.float64), 1))
+
+
+def _log1p_minus(y: Array) -> Array:
+    """Return log(1 + y) - y for y >= 0 without loss of digits; the series is cut at a relative 2 y^4 / 6."""
+    small = np.minimum(y, 1e-3)
+    series = -(small**2) * (1 / 2 - small * (1 / 3 - small * (1 / 4 - small / 5)))
+    return np.asarray(np.where(y < 1e-3, series, np.log1p(y) - y))
 
 
 def _diversity(user_cov: ArrayLike) -> tuple[float, int]:
     """Return tr Sigma*^{1/2} and d."""
     matrix = _matrix("user_cov", user_cov)
-    return float(_root_trace(matrix)), len(matrix)
+    return float(image_diversity(matrix)), len(matrix)
 
 
-def _iterated(step: Callable[[float], float], t: ArrayLike | None, start: float, top: float) -> Any:
-    """Return the t-th iterate of an increasing convex function, or its only fixed point in [0, top]."""
+def _iterated(
+    step: Callable[[float], float], gain: Callable[[float], float], t: ArrayLike | None, start: float, top: float
+) -> Any:
+    """Return the t-th iterate of an increasing function, or its only positive fixed point, at most `top`.
+
+    `gain` is step(x) - x, free of cancellation.
+    """
     if t is None:
-        # The fixed point is at most top. Where rounding cannot tell that the function bends back, zero is a floor too.
-        if step(0.0) == 0.0 or step(2 * top) >= 2 * top:
+        if step(0.0) == 0.0:
             return 0.0
-        return float(optimize.brentq(lambda x: step(x) - x, 0.0, 2 * top, xtol=1e-14 * top))
-    times = check.integer_array("t", t, minimum=0)
+        return float(optimize.brentq(gain, 0.0, 2 * top, xtol=1e-30 * top, maxiter=1000))
+    times = _times(t)
     path = [start]
     for _ in range(int(times.max(initial=0))):
         path.append(step(path[-1]))

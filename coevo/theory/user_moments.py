@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy import special, stats
 
 from coevo import _validation as check
@@ -36,6 +36,9 @@ __all__ = [
     "spectral_radius",
     "update_matrix",
 ]
+
+# The largest number of updates that `moments` computes one by one.
+_LONGEST = 10**6
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +99,7 @@ def update_matrix(images: Any, user_images: Any) -> tuple[Array, Array]:
     TypeError, ValueError
         If a count is neither a non-negative integer nor a discrete law on such integers.
     """
-    (loss_error, from_cov, from_error, loss_cov), (drive_error, _) = _coefficients(images, user_images)
+    (loss_error, from_cov, from_error, loss_cov), (drive_error, *_) = _coefficients(images, user_images)
     return np.array([[1 - loss_error, from_cov], [from_error, 1 - loss_cov]]), np.array([drive_error, loss_cov])
 
 
@@ -118,7 +121,7 @@ def moments(
     images, user_images : int >= 0 or frozen discrete law of scipy.stats
         n and m.
     t : int array (...)
-        Numbers of updates, >= 0.
+        Numbers of updates, >= 0 and <= 10^6. Every update up to the largest is computed and kept.
 
     Returns
     -------
@@ -133,17 +136,22 @@ def moments(
     start = check.real_array("offset", offset, (None,))
     initial = _matrix("cov", cov, start.size)
     user = _matrix("user_cov", user_cov, start.size)
-    times = check.integer_array("t", t, minimum=0)
+    times = _times(t)
     matrix, drive = update_matrix(images, user_images)
+    (*_, loss), (*_, spread) = _coefficients(images, user_images)
     outer = np.outer(start, start)
-    state = np.stack([outer, initial])
+    # E e_t = (E n/s)^t e_0. The state is (Cov e_t, S_t), so that the drift, Cov e_t + (1 - (E n/s)^t)^2 e_0 e_0', is a
+    # sum of positive terms.
+    state = np.stack([np.zeros_like(initial), initial])
     path = np.empty((int(times.max(initial=0)) + 1, 2, *initial.shape))
     for k in range(len(path)):
         path[k] = state
         state = np.einsum("ab,bij->aij", matrix, state) + drive[:, None, None] * user
-    # E e_t = (E n/s)^t e_0, and mu_t - mu_0 = e_t - e_0.
+        state += np.multiply.outer([spread, matrix[1, 0]], matrix[1, 1] ** (2 * k) * outer)
     memory = matrix[1, 1] ** times[..., None, None]
-    return Moments(path[times, 0], path[times, 1], path[times, 0] + (1 - 2 * memory) * outer)
+    with np.errstate(divide="ignore", invalid="ignore"):  # without images of its own the model forgets at once
+        forgotten = np.where(times > 0, -np.expm1(times * np.log1p(-min(loss, 1.0))), 0.0)[..., None, None]
+    return Moments(path[times, 0] + memory**2 * outer, path[times, 1], path[times, 0] + forgotten**2 * outer)
 
 
 def limit_factors(images: Any, user_images: Any) -> Factors:
@@ -166,11 +174,11 @@ def limit_factors(images: Any, user_images: Any) -> Factors:
     TypeError, ValueError
         If a count is not one; if no user image is ever used, so that there is no limit or it depends on the start.
     """
-    (loss_error, from_cov, from_error, loss_cov), (_, inverse_total) = _coefficients(images, user_images)
+    (loss_error, from_cov, from_error, loss_cov), (_, inverse_total, _) = _coefficients(images, user_images)
     if loss_cov == 0:
         raise ValueError(
-            f"user_images must be positive in some update of at least two images, got {user_images!r} "
-            f"with images = {images!r}"
+            f"user_images must be positive in some update of at least two images, got {_described(user_images)} "
+            f"with images = {_described(images)}"
         )
     determinant = loss_error * loss_cov - from_cov * from_error
     if determinant <= 0:
@@ -193,7 +201,8 @@ def fidelity_bound(user_cov: ArrayLike, images: Any, user_images: Any) -> float:
     Returns
     -------
     float
-        With a fixed n >= 0 and m >= 1, between sqrt(tr Sigma* / (2 m - 1)) and sqrt(tr Sigma* / m).
+        With a fixed n >= 0 and m >= 1, between sqrt(tr Sigma* / (2 m - 1)) and sqrt(tr Sigma* / m). Infinite if user
+        images are too rare, even for Sigma* = 0: only the start mu_0 = mu*, Sigma_0 = 0 then has a limit.
 
     Raises
     ------
@@ -201,7 +210,8 @@ def fidelity_bound(user_cov: ArrayLike, images: Any, user_images: Any) -> float:
         As `limit_factors`, or if `user_cov` is not a covariance.
     """
     user = _matrix("user_cov", user_cov)
-    return float(np.sqrt(limit_factors(images, user_images).error * np.trace(user)))
+    error = limit_factors(images, user_images).error
+    return float(np.sqrt(error * np.trace(user))) if np.isfinite(error) else float(np.inf)
 
 
 def spectral_radius(images: Any, user_images: Any) -> float:
@@ -366,19 +376,34 @@ def _coefficients(images: Any, user_images: Any) -> tuple[tuple[float, ...], tup
     """Return averages over n and m, each zero for s < 2.
 
     First 1 - (n/s)^2, n/s^2, nm/(s(s-1)), m/s: the recursion by its distances from the identity, which do not cancel
-    for large n. Then m/s^2, 1/s.
+    for large n. Then m/s^2, 1/s, and the variance of n/s, which is one for s < 2.
     """
     n_values, n_weight = check.count_law("images", images, minimum=0)
     m_values, m_weight = check.count_law("user_images", user_images, minimum=0)
     n, m = n_values[:, None].astype(float), m_values.astype(float)
-    weight = np.where(n + m >= 2, n_weight[:, None] * m_weight, 0.0)
+    every = n_weight[:, None] * m_weight
+    weight = np.where(n + m >= 2, every, 0.0)
     s = np.maximum(n + m, 2.0)
 
     def mean(values: Array) -> float:
         return float((weight * values).sum())
 
     recursion = (mean(m / s * (n + s) / s), mean(n / s**2), mean(n / s * m / (s - 1)), mean(m / s))
-    return recursion, (mean(m / s**2), mean(1 / s))
+    share = np.where(n + m >= 2, m / s, 0.0)
+    return recursion, (mean(m / s**2), mean(1 / s), float((every * (share - recursion[3]) ** 2).sum()))
+
+
+def _described(count: Any) -> str:
+    """Return what a count is, for messages."""
+    return f"a law of mean {count.mean():g}" if check.is_count_law(count) else repr(count)
+
+
+def _times(t: ArrayLike) -> NDArray[np.int64]:
+    """Return numbers of updates, small enough that each update can be computed."""
+    times = check.integer_array("t", t, minimum=0)
+    if times.max(initial=0) > _LONGEST:
+        raise ValueError(f"t must hold integers <= {_LONGEST}, since every update is computed, got {times.max()}")
+    return times
 
 
 def _matrix(name: str, value: ArrayLike, dim: int | None = None) -> Array:
