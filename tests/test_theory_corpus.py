@@ -214,6 +214,48 @@ def test_single_image_keeps_nothing() -> None:
     assert limit.variance == 0
 
 
+def test_digits_near_collapse_and_of_weak_injections() -> None:
+    assert corpus.diversity_ceiling(1e-20, 0.0, 0.5, 3) == 1e-20
+    assert corpus.diversity_floor(1e-20, 10, 0.0, 0.5, [0, 3]) == pytest.approx([1e-20, 0.729e-20], rel=1e-14, abs=0)
+    assert corpus.diversity_floor(1e-20, 10, 0.0, 0.5, 1, 3) == pytest.approx(0.729e-20, rel=1e-14, abs=0)
+    assert corpus.diversity_floor(0.5, 10, 0.0, 0.5, 10**15, 10**4) == 0
+    assert corpus.diversity_floor(0.5, 1, 0.3, 0.5, [0, 1]).tolist() == [0.5, 0]
+    # alpha eps (2 - eps) = 1e-18 (2 - 1e-18) is lost next to 1, not after 10^15 steps.
+    assert corpus.diversity_ceiling(0.0, 1.0, 1e-18, 10**15) == pytest.approx(-np.expm1(-2e-3), rel=1e-12)
+    assert corpus.best_floor(2, 1e-18) == pytest.approx(5e-19, rel=1e-14, abs=0)
+    # Without injection the mean is D_0 (1 - 1/M)^t to the last digits, and for two texts the variance is known.
+    drift = corpus.diversity_moments([0.5, 0.5], 4, 0.0, 0.5, 400)
+    assert drift.mean == pytest.approx(0.5 * 0.75**400, rel=1e-12, abs=0)
+    assert drift.variance == pytest.approx(wright_fisher.diversity_moments(4, 0.5, 400).variance, rel=1e-12, abs=0)
+    # Near collapse, to leading order in the mass x: one of four images shows the rare text with probability 4 x, and
+    # then D = 3/8.
+    for rare in ([1.0, 1e-20], [1e-20, 1.0]):
+        once = corpus.diversity_moments(rare, 4, 0.0, 0.5, 1)
+        assert once.mean == pytest.approx(1.5e-20, rel=1e-12, abs=0)
+        assert once.variance == pytest.approx(4e-20 * (3 / 8) ** 2, rel=1e-12, abs=0)
+    # The order of the texts does not matter.
+    orders = [corpus.diversity_moments(p, 3, 0.2, 0.4, 5) for p in ([0.7, 0.2, 0.1], [0.1, 0.7, 0.2])]
+    assert tuple(orders[0]) == pytest.approx(tuple(orders[1]), rel=1e-13)
+
+
+@pytest.mark.parametrize(("alpha", "eps", "updates"), [(1e-12, 0.2, 1), (1e-12, 1.0, 1), (1.0, 1e-12, 3)])
+def test_stationary_mean_is_the_sharp_floor_for_very_many_images(alpha: float, eps: float, updates: int) -> None:
+    limit = corpus.stationary_moments(10**12, alpha, eps, updates)
+    assert limit.mean == pytest.approx(corpus.sharp_floor(10**12, alpha, eps, updates), rel=1e-13)
+    if alpha == 1:  # Ewens' sampling formula, theta = 2 M eps / S_T
+        theta = 2 / updates
+        assert limit.variance == pytest.approx(2 * theta / ((1 + theta) ** 2 * (2 + theta) * (3 + theta)), rel=1e-10)
+
+
+def test_no_injection_does_not_ask_for_the_new_text() -> None:
+    # A third direction is beyond the quadrature; with alpha = 0 it does not matter.
+    arguments = ([0.5, 0.3, 0.2], np.eye(3)[:, :3] * [1, 1, 0], np.eye(3), 5)
+    new = (0.3, [0.0, 0.0, 1.0], np.eye(3))
+    assert corpus.expected_next_diversity(*arguments, 0.0, *new) == text.expected_text_diversity(*arguments)
+    with pytest.raises(ValueError, match="at most 2 directions"):
+        corpus.expected_next_diversity(*arguments, 0.1, *new)
+
+
 def test_arrays_broadcast() -> None:
     alpha, eps = np.array([0.1, 0.2, 0.3]), np.array([[0.2], [0.4]])
     table = corpus.sharp_floor(100, alpha, eps)

@@ -131,6 +131,33 @@ def test_contraction_bounds_hold_and_are_sharp_to_second_order(dim: int) -> None
     assert (one.lower, one.upper) == (lower[4], upper[4])
 
 
+def test_contraction_bounds_are_made_of_the_central_moments() -> None:
+    # By hand. d = 2: m_2 = 3/nu, m_3 = 14/nu^2, m_4 = 23/nu^2 + 94/nu^3; d = 3: 4, 22, 38 and 164.
+    for dim, two, three, four, rest in ((2, 3, 14, 23, 94), (3, 4, 22, 38, 164)):
+        for nu in (50, 1000):
+            lower, upper = image.contraction_bounds(nu, dim)
+            third = 1 - two / nu / 8 + three / nu**2 / 16
+            assert upper == pytest.approx(third, abs=1e-15)
+            assert lower == pytest.approx(third - 5 / 16 * (four / nu**2 + rest / nu**3), abs=1e-15)
+    # Few degrees of freedom: one direction is one-dimensional, though the polynomial exceeds 1.
+    assert image.contraction_bounds(1, 2).upper == contraction_constant(1, 1) < 1
+    # The product d nu may be beyond the largest count.
+    for dim in (1, 2, 10**15):
+        lower, upper = image.contraction_bounds([1, 10**15], dim)
+        assert (lower <= upper).all()
+        assert lower[1] == pytest.approx(max(1 - (dim + 1) / 8e15, dim**-0.5) if dim < 3 else dim**-0.5, rel=1e-13)
+
+
+@pytest.mark.parametrize(("n_images", "p"), [(5, 0.4), (400, 0.1), (10**5, 0.3), (10**5, 1e-7), (10**5, 1.0)])
+def test_counts_left_out_are_unlikely(n_images: int, p: float) -> None:
+    n = image.likely_counts(n_images, p)
+    outside = stats.binom.cdf(n[0] - 1, n_images, p) * (n[0] > 2) + stats.binom.sf(n[-1], n_images, p)
+    assert outside <= 2 * np.exp(-43)
+    assert n[0] >= 2
+    assert n[-1] <= n_images
+    assert n.size < 40 + 20 * np.sqrt(n_images)
+
+
 @pytest.mark.parametrize("dim", [1, 2, 3])
 def test_error_of_the_approximate_rate(dim: int) -> None:
     # The closed form: |rho - (5.1)| is at most of order (N p)^-2 for all N and p, with crude constants.

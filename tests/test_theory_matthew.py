@@ -109,6 +109,24 @@ def test_one_dominant_text_is_least_unequal_below_one_minus_two_over_k() -> None
     assert p[1] == p[0] > p[-1]
 
 
+@pytest.mark.parametrize("n_texts", [2, 3, 4, 5, 8])
+def test_sharp_bound_is_the_least_of_all_two_level_text_models(n_texts: int) -> None:
+    n_images, dim = 200, 2
+    a, shared = 3 / 1600, 0
+    for diversity in np.linspace(0.1, 0.9999 * (1 - 1 / n_texts), 60):
+        spread = np.sqrt(n_texts * (1 - diversity) - 1)
+        ratios = {}
+        for j in range(1, n_texts):
+            u = np.sqrt(j / (n_texts - j))
+            high, low = (1 + spread / u) / n_texts, (1 - spread * u) / n_texts
+            if low > a:
+                ratios[j] = (1 - a / high) / (1 - a / low)
+        best = min(ratios, key=ratios.__getitem__)
+        shared += best == n_texts // 2
+        assert matthew.sharp_matthew_bound(diversity, n_texts, n_images, dim) == pytest.approx(ratios[best], rel=1e-13)
+    assert shared > 0  # the last candidate is needed
+
+
 def test_the_published_numbers_and_the_growth_like_one_over_d() -> None:
     assert matthew.matthew_bound(0.01, 5, 100, 2) == pytest.approx(3.9868, abs=5e-5)
     p = two_levels(5, 1, 1 - 4 * matthew.largest_rarest_mass(0.01, 5))

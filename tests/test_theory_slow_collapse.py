@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from scipy import integrate, stats
+from scipy import integrate, special, stats
 
 from coevo import State, System, circle, replicate, text_diversity
 from coevo.simulation import text_update
@@ -211,7 +211,67 @@ def test_diffuse_limit_values() -> None:
     assert value[1, 1] == pytest.approx(0.287398, abs=6e-7)
 
 
+@pytest.mark.parametrize("rare", [1e-6, 1e-32, 1e-250])
+def test_rare_texts_keep_their_share(rare: float) -> None:
+    # Half of the rare text's images are told apart at Delta = sqrt(2 ln(1/p)), by symmetry, and the share lost is
+    # E_{x ~ N_2} of a posterior: against adaptive quadrature around N_2.
+    for gap in (1.0, 5.0, np.sqrt(-2 * np.log(rare)), 2 * np.sqrt(-2 * np.log(rare))):
+        centre = gap / 2 + np.log(rare) / gap
+        share = integrate.quad(
+            lambda y, gap=gap, centre=centre: stats.norm.pdf(y) * special.expit(gap * (y + centre)),
+            -40,
+            40,
+            points=[0, float(np.clip(-centre, -39, 39))],
+            epsabs=1e-13,
+            limit=500,
+        )[0]
+        exact = slow.relative_loss([1 - rare, rare], [[0.0], [gap]], [[1.0]], 1)
+        assert 0 <= exact == pytest.approx(share, abs=2 * rare + 3e-12)
+    least = slow.least_sigma([1 - rare, rare], [[0.0], [1.0]], 1, 0.1)
+    assert slow.relative_loss([1 - rare, rare], [[0.0], [1.0]], [[least**2]], 1) == pytest.approx(0.1, rel=1e-6)
+
+
+def test_floors_at_extreme_arguments() -> None:
+    assert slow.diffuse_floor(0.5, 1.0, 10, 10**15, 10**4) == 0
+    assert text.text_diversity_floor(0.5, 10, [0, 10**15], 10**15).tolist() == [0.5, 0]
+    assert text.text_diversity_floor(0.5, 1, [0, 1], 1).tolist() == [0.5, 0]
+    assert slow.diffuse_floor(1.0, 1e-8, 1, 10**15) == pytest.approx(np.exp(-0.025), rel=1e-14)
+    assert slow.diffuse_floor(0.5, 1e200, 10, 5) == text.text_diversity_floor(0.5, 10, 5)
+    assert slow.leading_loss([0.5, 0.5], [[0.0], [1e100]], np.eye(1), 1).error == np.inf
+    # 49 (1 / 49) falls short of 1 by a rounding.
+    assert slow.guaranteed_sigma(PAIR, 49, 1 / 49) == slow.least_sigma([0.5, 0.5], PAIR, 49, 1 / 49) == 0
+    assert slow.guaranteed_sigma(PAIR, 49, 1 / 49 - 1e-15) > 0
+
+
+def test_means_on_a_line_in_space() -> None:
+    p, place = [0.5, 0.3, 0.2], np.array([0.0, 70.0, 100.0])
+    direction = np.array([0.3, 0.7, 0.61])
+    line, length = np.outer(place, direction), np.linalg.norm(direction)
+    assert slow.diffuse_limit(p, line, np.eye(3), 1, [0, 10**14]).tolist() == pytest.approx([0.62, 0], abs=1e-15)
+    flat = slow.diffuse_limit(p, place[:, None] * length, 1e4 * np.eye(1), 1, 3)
+    assert slow.diffuse_limit(p, line, 1e4 * np.eye(3), 1, 3) == pytest.approx(flat, rel=1e-9)
+    near = np.outer([0.0, 1e-8, 1e3], direction)
+    least = slow.least_sigma([0.4, 0.4, 0.2], near, 1, 0.5)
+    assert least == pytest.approx(
+        slow.least_sigma([0.4, 0.4, 0.2], near @ direction[:, None] / length, 1, 0.5), rel=1e-6
+    )
+    # Means that agree have no direction; one is kept.
+    assert slow.diffuse_limit(p, np.ones((3, 4)), np.eye(4), 1, 9) == pytest.approx(0.62, rel=1e-12)
+
+
+def test_digits_of_means_and_masses() -> None:
+    far = 2.0**50 + np.array([[0.0], [1.0]])
+    assert slow.widest_gap(far, [[3.0]]) == pytest.approx(3**-0.5, rel=1e-14)
+    for off in (-4e-10, 4e-10):  # a sum of 1 within the rounding allowed: coinciding texts still lose nothing
+        assert slow.relative_loss([0.5 + off, 0.5 + off], np.zeros((2, 1)), np.eye(1), 1) < 1e-12
+    # A text without mass has no say, wherever it is.
+    with_one = slow.least_sigma([0.5, 0.5, 0.0], [[-1.0], [1.0], [1e300]], 1, 0.1)
+    assert with_one == slow.least_sigma([0.5, 0.5], PAIR, 1, 0.1)
+
+
 def test_bad_input() -> None:
+    with pytest.raises(ValueError, match=r"mean must have shape \(2, d\), got \(5, 2\)"):
+        slow.diffuse_limit([0.5, 0.5], CIRCLE, np.eye(2), 5, 0)
     calls: tuple[Callable[[Any], object], ...]
     calls = (
         lambda p: slow.relative_loss(p, CIRCLE, np.eye(2), 5),

@@ -12,13 +12,13 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy import special, stats
 
 from coevo import _validation as check
 from coevo._validation import Array
 from coevo.measures import text_diversity_unchecked
-from coevo.theory.image import Bounds
+from coevo.theory.image import Bounds, likely_counts
 from coevo.theory.text import bhattacharyya_coefficients
 
 __all__ = [
@@ -130,9 +130,11 @@ def separated_overlap_bound(
     rho = check.number("rate", rate, minimum=0.0, maximum=1.0)
     gap = check.number("separation", separation, minimum=0.0, open_minimum=True)
     steps = check.integer_array("image_updates", image_updates, minimum=0)
+    # In logarithms, where C / Delta may overflow and rho^s may vanish.
+    level = np.log(2 * _TANGENT) - np.log(gap) + special.xlogy(1.0, c) + special.xlogy(steps, rho)
     pairs = np.ones((p.size, p.size))
-    values = [_pair_bound(p, 2 * _TANGENT * c / gap * rho**s * pairs) for s in steps.flat]
-    return _shaped(values, steps)
+    values = [_pair_bound(p, overlap * pairs) for overlap in np.exp(np.minimum(level, 0.0)).flat]
+    return check.plain(np.reshape(values, steps.shape))
 
 
 def sufficient_image_updates_separated(
@@ -163,15 +165,14 @@ def sufficient_image_updates_separated(
     TypeError, ValueError
         If an argument has the wrong shape, type or range, or p is one-hot.
     """
-    p = _alive("p", p)
+    p = check.spread_text_model("p", p)
     tolerance = check.number("delta", delta, minimum=0.0, maximum=1.0, open_minimum=True)
     c = check.number("amplitude", amplitude, minimum=0.0, open_minimum=True)
     rho = check.number("rate", rate, minimum=0.0, maximum=1.0, open_minimum=True, open_maximum=True)
     gap = check.number("separation", separation, minimum=0.0, open_minimum=True)
-    goal = tolerance * float(text_diversity_unchecked(p))
     root = _pair_bound(p, np.ones((p.size, p.size)), capped=False)
-    needed = np.log(2 * _TANGENT * c * root / (goal * gap)) / -np.log(rho)
-    return max(0, int(np.ceil(needed)))
+    excess = np.log(2 * _TANGENT * root / text_diversity_unchecked(p)) - np.log(tolerance) + np.log(c) - np.log(gap)
+    return max(0, int(np.ceil(excess / -np.log(rho))))
 
 
 def expected_overlap_bound(p: ArrayLike, image_samples: int, image_updates: ArrayLike, dim: int = 1) -> Any:
@@ -211,7 +212,7 @@ def expected_overlap_bound(p: ArrayLike, image_samples: int, image_updates: Arra
     p = check.probability_vector("p", p)
     steps = check.integer_array("image_updates", image_updates, minimum=0)
     bound = _any_images(p, check.integer("image_samples", image_samples, minimum=1), dim)
-    return _shaped([bound(int(s)) for s in steps.flat], steps)
+    return check.plain(np.reshape([bound(int(s)) for s in steps.flat], steps.shape))
 
 
 def sufficient_image_updates(p: ArrayLike, image_samples: int, delta: float, dim: int = 1) -> int:
@@ -241,7 +242,7 @@ def sufficient_image_updates(p: ArrayLike, image_samples: int, delta: float, dim
     TypeError, ValueError
         If an argument has the wrong shape, type or range, p is one-hot, or more than 10^15 updates are needed.
     """
-    p = _alive("p", p)
+    p = check.spread_text_model("p", p)
     n = check.integer("image_samples", image_samples, minimum=2)
     tolerance = check.number("delta", delta, minimum=0.0, maximum=1.0, open_minimum=True)
     goal = tolerance * float(text_diversity_unchecked(p))
@@ -249,7 +250,8 @@ def sufficient_image_updates(p: ArrayLike, image_samples: int, delta: float, dim
     low, high = -1, 0  # the bound does not increase with s: double, then halve
     while bound(high) > goal:
         if high == check.LARGEST:
-            raise ValueError(f"p must have no text so rare that 10^15 image updates are too few, got {p.min():g}")
+            rarest = p[p > 0].min()
+            raise ValueError(f"p must have no text so rare that 10^15 image updates are too few, got {rarest:g}")
         low, high = high, min(2 * high + 1, check.LARGEST)
     while high - low > 1:
         middle = (low + high) // 2
@@ -260,29 +262,50 @@ def sufficient_image_updates(p: ArrayLike, image_samples: int, delta: float, dim
 def _any_images(p: Array, image_samples: int, dim: int) -> Callable[[int], float]:
     """Return the function s -> min{D, sum_{i<j} sqrt(p_i p_j) b_ij} of `expected_overlap_bound`."""
     dim = check.integer("dim", dim, minimum=1)
-    n = np.arange(image_samples + 1)
-    weight: Array = np.asarray(stats.binom.pmf(n, image_samples, p[:, None]), dtype=np.float64)
-    # 1 - q_i and 1 - gamma_i^2, not q_i and gamma_i: for a rare text these are 1 in almost every digit.
-    seen = np.asarray(stats.binom.sf(1, image_samples, p), dtype=np.float64)
-    lost = np.array([np.minimum(1.0, weight @ (1 - _root_volume_factor(n, k) ** 2)) for k in range(1, dim + 1)])
+    # q_i = 1 in almost every digit for a rare text, 1 - q_i for a common one.
+    unseen, seen = (np.asarray(f(1, image_samples, p), dtype=np.float64) for f in (stats.binom.cdf, stats.binom.sf))
+    log_volume = np.array([_log_kept_volume(image_samples, float(mass), dim) for mass in p]).T
+    prefactor = np.log(2.0 * image_samples) * (np.arange(1, dim + 1) / 2)
 
     def bound(s: int) -> float:
-        missed, shrunk = np.exp(special.xlog1py(s, -seen)), np.exp(special.xlog1py(s / 2, -lost))
-        prefactor = (2.0 * image_samples) ** (np.arange(1, dim + 1) / 2)
-        volume = np.min(prefactor[:, None, None] * shrunk[:, :, None] * shrunk[:, None, :], axis=0)
-        return _pair_bound(p, missed[:, None] + missed + volume)
+        missed = np.exp(np.where(seen < 0.5, special.xlog1py(s, -seen), special.xlogy(s, unseen)))
+        shrunk = s / 2 * log_volume
+        # In logarithms: (2 N)^{k/2} may overflow where the factor after it vanishes.
+        volume = np.min(prefactor[:, None, None] + shrunk[:, :, None] + shrunk[:, None, :], axis=0)
+        return _pair_bound(p, missed[:, None] + missed + np.exp(np.minimum(volume, 0.0)))
 
     return bound
 
 
-def _root_volume_factor(n: NDArray[np.int64], dim: int) -> Array:
-    """Return gamma(n), the mean factor of det(Sigma)^{1/4} in `dim` dimensions when a text receives n images."""
-    factor = np.where(n < 2, 1.0, 0.0)
-    nu = n[n > dim] - 1.0
-    free = nu[:, None] - np.arange(dim)
-    log_mean = special.gammaln(free / 2 + 0.25) - special.gammaln(free / 2)
-    factor[n > dim] = np.exp(log_mean.sum(axis=1) + dim / 4 * np.log(2 / nu))
-    return factor
+def _log_kept_volume(image_samples: int, mass: float, dim: int) -> Array:
+    """Return the logarithm of gamma^2 = E_n[gamma(n)^2] in 1, ..., `dim` dimensions.
+
+    gamma(n) is the product over a < k of E (X / nu)^{1/4}, X ~ chi^2 with nu - a degrees of freedom; it is 0 for
+    2 <= n <= k and 1 for n < 2. Counts of probability below 1e-300 altogether are replaced by this number.
+    """
+    n = likely_counts(image_samples, mass, 700.0)
+    rest = float(stats.binom.cdf(1, image_samples, mass)) + 1e-300
+    weight = np.asarray(stats.binom.pmf(n, image_samples, mass), dtype=np.float64)
+    log_gamma, log_volume = np.zeros(n.size), np.empty(dim)
+    for a in range(dim):
+        free = np.maximum(n - 1 - a, 1).astype(float)
+        factor = _log_root_ratio(free / 2) + 0.25 * np.log1p((free - (n - 1)) / (n - 1))
+        log_gamma = log_gamma + np.where(n > a + 1, factor, -np.inf)
+        # 1 - gamma^2 has the digits of a rare or slow text, gamma^2 those of one whose volume vanishes at once.
+        lost, kept = -np.expm1(2 * log_gamma) @ weight, rest + np.exp(2 * log_gamma) @ weight
+        log_volume[a] = np.log1p(-lost) if lost < 0.5 else np.log(kept)
+    return log_volume
+
+
+def _log_root_ratio(x: Array) -> Array:
+    """Return the logarithm of Gamma(x + 1/4) / (Gamma(x) x^{1/4}), to a relative error of about 1e-13."""
+    small = np.minimum(x, 32.0)
+    direct = np.log(special.gamma(small + 0.25) / special.gamma(small)) - 0.25 * np.log(small)
+    # A difference of log-gammas would lose digits in proportion to x^2. The Stirling series of the difference loses
+    # none, and around w = x - 3/8 has even powers only; from x = 32 on its first omitted term is below 2e-18.
+    y = 1 / (np.maximum(x, 32.0) - 0.375) ** 2
+    tail = y * (5 / 512 + y * (-109 / 65536 + y * (38255 / 44040192 - y * 500089 / 536870912)))
+    return np.asarray(np.where(x < 32.0, direct, 0.25 * np.log1p(-0.375 / np.maximum(x, 32.0)) + tail))
 
 
 def _pair_bound(p: Array, overlap: Array, *, capped: bool = True) -> float:
@@ -291,14 +314,3 @@ def _pair_bound(p: Array, overlap: Array, *, capped: bool = True) -> float:
     pairs = overlap[i, j]
     total = float(np.sqrt(p[i] * p[j]) @ (np.minimum(pairs, 1.0) if capped else pairs))
     return min(total, float(text_diversity_unchecked(p))) if capped else total
-
-
-def _alive(name: str, value: ArrayLike) -> Array:
-    p = check.probability_vector(name, value)
-    if np.count_nonzero(p) == 1:
-        raise ValueError(f"{name} must have at least two positive entries, got {p}")
-    return p
-
-
-def _shaped(values: list[float], steps: Any) -> Any:
-    return values[0] if steps.ndim == 0 else np.reshape(np.array(values, dtype=np.float64), steps.shape)

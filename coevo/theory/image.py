@@ -144,12 +144,15 @@ def contraction_bounds(dof: ArrayLike, dim: int) -> Bounds:
     TypeError, ValueError
         If `dof` or `dim` is not an integer of at least 1.
     """
-    nu = check.integer_array("dof", dof, minimum=1).astype(float)
-    d = check.integer("dim", dim, minimum=1)
+    counts = check.integer_array("dof", dof, minimum=1)
+    dim = check.integer("dim", dim, minimum=1)
+    nu, d = counts.astype(float), float(dim)
     third = 1 - (d + 1) / (8 * nu) + (d**2 + 3 * d + 4) / (16 * nu**2)
     fourth = (2 * d**2 + 5 * d + 5) / nu**2 + (d**3 + 6 * d**2 + 21 * d + 20) / nu**3
-    lower = np.maximum(third - 5 * fourth / 16, contraction_constant(d * np.asarray(dof), 1) / np.sqrt(d))
-    upper = np.minimum(third, contraction_constant(dof, 1))
+    # c_1 grows: fewer degrees of freedom than d nu, where that exceeds the largest count, leave the bound a bound.
+    product = dim * np.minimum(counts, check.LARGEST // dim)
+    lower = np.maximum(third - 5 * fourth / 16, contraction_constant(product, 1) / np.sqrt(d))
+    upper = np.minimum(third, contraction_constant(counts, 1))
     return Bounds(float(lower), float(upper)) if nu.ndim == 0 else Bounds(lower, upper)
 
 
@@ -331,12 +334,12 @@ def image_diversity_bounds_random(cov: ArrayLike, image_samples: int, p: float, 
 def expected_image_diversity_plane(dof: int, t: ArrayLike, sigma: float = 1.0) -> Any:
     """Return E tr Sigma_t^{1/2} exactly, in d = 2 from Sigma_0 = sigma^2 I, for a fixed number of images.
 
-    Beyond the paper: with m(r) = sqrt(2/nu) |Gamma((nu + ir)/2)|^2 / (Gamma(nu/2) Gamma((nu-1)/2)),
+    Beyond the paper: with omega(r) = sqrt(2/nu) |Gamma((nu + ir)/2)|^2 / (Gamma(nu/2) Gamma((nu-1)/2)),
 
-        E tr Sigma_t^{1/2} = sigma [ (pi/2) c_1^t + int_0^inf m(r)^t dr / ((1 + r^2) cosh(pi r)) ].
+        E tr Sigma_t^{1/2} = sigma [ (pi/2) c_1^t + int_0^inf omega(r)^t dr / ((1 + r^2) cosh(pi r)) ].
 
     tr Sigma^{1/2} is (det Sigma)^{1/4} sqrt(2 + 2x), x = tr Sigma / (2 sqrt(det Sigma)); expand the second factor
-    in Legendre functions (Mehler & Fock), which one refit multiplies by m(r), or by c_1 = m(i).
+    in Legendre functions (Mehler & Fock), which one refit multiplies by omega(r), or by c_1 = omega(i).
 
     Parameters
     ----------
@@ -364,7 +367,7 @@ def expected_image_diversity_plane(dof: int, t: ArrayLike, sigma: float = 1.0) -
 def expected_image_diversity_plane_random(image_samples: int, p: float, t: ArrayLike, sigma: float = 1.0) -> Any:
     """Return E tr Sigma_t^{1/2} exactly, in d = 2 from Sigma_0 = sigma^2 I, for binomial counts.
 
-    Beyond the paper: `expected_image_diversity_plane` with c_1 and m(r) averaged over n ~ Binomial(N, p), with
+    Beyond the paper: `expected_image_diversity_plane` with c_1 and omega(r) averaged over n ~ Binomial(N, p), with
     factor 1 for n < 2.
 
     Parameters
@@ -466,10 +469,20 @@ def _refits(image_samples: int, p: float) -> tuple[NDArray[np.int64], Array, flo
     """Return the degrees of freedom n - 1 of the refits n >= 2, their probabilities, and P(n < 2)."""
     n_images = check.integer("image_samples", image_samples, minimum=1)
     p = check.probability("p", p)
-    n = np.arange(2, n_images + 1)
+    n = likely_counts(n_images, p)
     weight = np.asarray(stats.binom.pmf(n, n_images, p))
     seen = weight > _NEGLIGIBLE
     return (n[seen] - 1).astype(np.int64), weight[seen], float(stats.binom.cdf(1, n_images, p))
+
+
+def likely_counts(image_samples: int, p: float, log: float = 43.0) -> NDArray[np.int64]:
+    """Return the counts n >= 2 near N p; those left out have a binomial probability of at most 2 exp(-log) altogether.
+
+    Bernstein's inequality: P(|n - N p| >= r) <= 2 exp(-r^2 / (2 v + 2 r / 3)), v = N p (1 - p).
+    """
+    centre = image_samples * p
+    reach = log / 3 + float(np.sqrt(log**2 / 9 + 2 * log * centre * (1 - p)))
+    return np.arange(max(2, int(centre - reach)), min(image_samples, int(centre + reach) + 1) + 1)
 
 
 def _spectrum(cov: ArrayLike) -> Array:
@@ -488,7 +501,7 @@ def _bounds(cov: ArrayLike, rate: float, t: ArrayLike) -> Bounds:
 def _plane(dof: NDArray[np.int64], weight: Array, kept: float, t: ArrayLike, sigma: float) -> Any:
     times = check.integer_array("t", t, minimum=0)
     scale = check.number("sigma", sigma, minimum=0.0, open_minimum=True)
-    # The integrand is even in r and analytic for |Im r| < 1/2, where |m(r)| <= m(i) = c_1: the trapezoid rule
+    # The integrand is even in r and analytic for |Im r| < 1/2, where |omega(r)| <= omega(i) = c_1: the trapezoid rule
     # errs by less than e^{-pi/step} c_1^t up to a constant. At r = 12 the weight is below 1e-17.
     step = 0.05
     r = np.arange(0, 12, step)

@@ -100,8 +100,8 @@ def least_unequal_text_model(diversity: float, n_texts: int, image_samples: int,
     """Return the text model of diversity D for which the ratio of the rates of form (5.1) is least.
 
     Beyond the paper (Theorem 5.2 made sharp): a minimiser has two levels, j texts of one mass and K - j of another
-    (see the chapter on Theorem 5.2 for the proof), so it is found among K - 1 candidates. For D <= 1 - 2/K it has one
-    dominant text.
+    (see the chapter on Theorem 5.2 for the proof), and j <= K/2, so it is found among K/2 candidates. For
+    D <= 1 - 2/K it has one dominant text.
 
     Parameters
     ----------
@@ -129,7 +129,9 @@ def least_unequal_text_model(diversity: float, n_texts: int, image_samples: int,
         )
     spread = float(np.sqrt(max(0.0, k * (1 - d) - 1)))
     candidates = [np.r_[1 - (k - 1) * m_star, np.full(k - 1, m_star)]]
-    for j in range(2, k):
+    # The ratio is 1 + a (1/low - 1/high) / (1 - a/low). Exchanging j with K - j takes u to 1/u: it keeps high - low,
+    # and both low and low high are larger for u < 1. So no j > K/2 is better.
+    for j in range(2, k // 2 + 1):
         u = np.sqrt(j / (k - j))
         if (1 - spread * u) / k > a:
             candidates.append(np.r_[np.full(j, (1 + spread / u) / k), np.full(k - j, (1 - spread * u) / k)])

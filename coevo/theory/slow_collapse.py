@@ -21,7 +21,7 @@ from scipy import linalg, optimize
 from coevo import _validation as check
 from coevo._validation import Array
 from coevo.measures import text_diversity_unchecked
-from coevo.theory.text import expected_posterior_diversity
+from coevo.theory.text import after_losses, expected_posterior_diversity
 
 __all__ = [
     "LeadingLoss",
@@ -79,7 +79,7 @@ def relative_loss(p: ArrayLike, mean: ArrayLike, cov: ArrayLike, text_samples: i
     """Return (D_t - E[D_{t+1} | p_t = p]) / D_t, the exact share of the diversity that one text update loses.
 
     Gao & Li 2025, Theorem 4.1 asks for an image model that makes this at most delta. By quadrature, to an absolute
-    error of about 1e-12 / M.
+    error of about 1e-12 / M, however rare a text is.
 
     Parameters
     ----------
@@ -104,7 +104,8 @@ def relative_loss(p: ArrayLike, mean: ArrayLike, cov: ArrayLike, text_samples: i
     """
     m = check.integer("text_samples", text_samples, minimum=1)
     p = _spread_text_model(p)
-    return (1 - expected_posterior_diversity(p, mean, cov, rtol=_RTOL) / float(text_diversity_unchecked(p))) / m
+    kept = expected_posterior_diversity(p, mean, cov, rtol=_RTOL) / float(text_diversity_unchecked(p))
+    return max(0.0, 1 - kept) / m
 
 
 def relative_loss_bound(gap: float, text_samples: int) -> float:
@@ -131,7 +132,7 @@ def relative_loss_bound(gap: float, text_samples: int) -> float:
     """
     size = check.number("gap", gap, minimum=0.0)
     m = check.integer("text_samples", text_samples, minimum=1)
-    return float(-np.expm1(-0.25 * size**2)) / m
+    return float(-np.expm1(-0.25 * size * size)) / m
 
 
 def diffuse_floor(initial_diversity: float, gap: float, text_samples: int, t: ArrayLike, text_updates: int = 1) -> Any:
@@ -163,8 +164,7 @@ def diffuse_floor(initial_diversity: float, gap: float, text_samples: int, t: Ar
     d0 = check.probability("initial_diversity", initial_diversity)
     steps = check.integer_array("t", t, minimum=0)
     updates = check.integer("text_updates", text_updates, minimum=0)
-    value = d0 * (1 - relative_loss_bound(gap, text_samples)) ** (updates * steps)
-    return float(value) if value.ndim == 0 else value
+    return after_losses(d0, relative_loss_bound(gap, text_samples), updates, steps)
 
 
 def guaranteed_sigma(mean: ArrayLike, text_samples: int, delta: float, shape: ArrayLike | None = None) -> float:
@@ -186,8 +186,8 @@ def guaranteed_sigma(mean: ArrayLike, text_samples: int, delta: float, shape: Ar
     Returns
     -------
     float
-        In the units of the images. 0 means that every sigma > 0 will do: delta >= 1/M (Corollary 3.2), or all
-        means agree.
+        In the units of the images. 0 means that every sigma > 0 will do: M delta >= 1 up to rounding
+        (Corollary 3.2), or all means agree.
 
     Raises
     ------
@@ -195,9 +195,9 @@ def guaranteed_sigma(mean: ArrayLike, text_samples: int, delta: float, shape: Ar
         If an argument has the wrong shape, type or range.
     """
     m = check.integer("text_samples", text_samples, minimum=1)
-    share = m * _tolerance(delta)
+    share = _share(m, delta)
     diameter = _diameter(_whitened(mean, shape, "shape"))
-    return 0.0 if share >= 1 else float(diameter / (2 * np.sqrt(-np.log1p(-share))))
+    return 0.0 if share == 1 else float(diameter / (2 * np.sqrt(-np.log1p(-share))))
 
 
 def least_sigma(
@@ -233,15 +233,15 @@ def least_sigma(
         more than two dimensions.
     """
     m = check.integer("text_samples", text_samples, minimum=1)
-    share = m * _tolerance(delta)
+    share = _share(m, delta)
     if share < _LEAST_SHARE:
         raise ValueError(f"delta must be at least {_LEAST_SHARE:g} / text_samples = {_LEAST_SHARE / m:g}, got {delta}")
     p = _spread_text_model(p)
     white = _whitened(mean, shape, "shape")
     _same_texts(p, white)
-    p, white = p[p > 0], white[p > 0]
+    p, white = p[p > 0], _in_their_span(white[p > 0])
     gaps = _distances(white)
-    if share >= 1 or not gaps.any():
+    if share == 1 or not gaps.any():
         return 0.0
 
     def excess(log_sigma: float) -> float:
@@ -291,7 +291,8 @@ def leading_loss(p: ArrayLike, mean: ArrayLike, cov: ArrayLike, text_samples: in
     _same_texts(p, white)
     p, white = p[p > 0], white[p > 0]
     value = float(p**2 @ ((white - p @ white) ** 2).sum(axis=1)) / m
-    return LeadingLoss(value, 0.625 * _diameter(white) ** 4 * float(text_diversity_unchecked(p)) / m)
+    square = _diameter(white) * _diameter(white)
+    return LeadingLoss(value, 0.625 * square * square * float(text_diversity_unchecked(p)) / m)
 
 
 def diffuse_limit(p: ArrayLike, mean: ArrayLike, cov: ArrayLike, text_samples: int, t: ArrayLike) -> Any:
@@ -327,23 +328,24 @@ def diffuse_limit(p: ArrayLike, mean: ArrayLike, cov: ArrayLike, text_samples: i
     p = check.probability_vector("p", p)
     white = _whitened(mean, cov)
     _same_texts(p, white)
+    p, white = p[p > 0], _in_their_span(white[p > 0])
     unit = np.eye(white.shape[1])
     known = {
         step: expected_posterior_diversity(p, white, m / step * unit) if step else float(text_diversity_unchecked(p))
         for step in np.unique(steps).tolist()
     }
-    value = np.array([known[step] for step in steps.ravel().tolist()]).reshape(steps.shape)
-    return float(value) if value.ndim == 0 else value
+    return check.plain(np.array([known[step] for step in steps.ravel().tolist()]).reshape(steps.shape))
 
 
-def _tolerance(delta: float) -> float:
-    return check.number("delta", delta, minimum=0.0, maximum=1.0, open_minimum=True, open_maximum=True)
+def _share(text_samples: int, delta: float) -> float:
+    """Return M delta, at most 1; a product that falls short of 1 by rounding is 1."""
+    tolerance = check.number("delta", delta, minimum=0.0, maximum=1.0, open_minimum=True, open_maximum=True)
+    share = text_samples * tolerance
+    return 1.0 if share >= 1 - 4 * np.finfo(float).eps else share
 
 
 def _spread_text_model(p: ArrayLike) -> Array:
-    p = check.probability_vector("p", p)
-    if np.count_nonzero(p) == 1:
-        raise ValueError(f"p must have at least two positive entries, got {p}")
+    p = check.spread_text_model("p", p)
     normalised: Array = p / p.sum()
     return normalised
 
@@ -364,6 +366,20 @@ def _whitened(mean: ArrayLike, cov: ArrayLike | None, name: str = "cov") -> Arra
 def _same_texts(p: Array, mean: Array) -> None:
     if len(mean) != p.size:
         raise ValueError(f"mean must have shape ({p.size}, d), got {mean.shape}")
+
+
+def _in_their_span(white: Array) -> Array:
+    """Return means of dimension d > 2 in coordinates of the directions (at least one) along which they differ.
+
+    Before any scale is chosen: means on a line or in a plane leave it by rounding, and sharp images would see that.
+    """
+    if white.shape[1] <= 2:
+        return white
+    centred = white - white[0]
+    _, size, directions = np.linalg.svd(centred, full_matrices=False)
+    rank = int((size > 10 * max(white.shape) * np.finfo(float).eps * size[0]).sum())
+    span: Array = centred @ directions[: max(1, rank)].T
+    return span
 
 
 def _distances(white: Array) -> Array:

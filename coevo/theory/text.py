@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy import linalg, special, stats
 
 from coevo import _validation as check
@@ -32,7 +32,7 @@ __all__ = [
     "text_diversity_floor",
 ]
 
-# Half-width of the quadrature grid in standard deviations: the Gaussian mass outside is below 1e-18.
+# Least half-width of the quadrature grid in standard deviations: the Gaussian mass outside is below 1e-18.
 _REACH = 9.0
 # A grid of more nodes is refused rather than waited for.
 _MOST_NODES = 1 << 24
@@ -47,7 +47,7 @@ class Estimate(NamedTuple):
 
 
 def expected_posterior_diversity(
-    p: ArrayLike, mean: ArrayLike, cov: ArrayLike, *, rtol: float = 1e-9, atol: float = 1e-15
+    p: ArrayLike, mean: ArrayLike, cov: ArrayLike, *, rtol: float = 1e-9, atol: float | None = None
 ) -> float:
     """Return E_x[D(r(x))], the expected diversity of the posterior of an image, by quadrature.
 
@@ -67,8 +67,9 @@ def expected_posterior_diversity(
     cov : array, shape (K, d, d) or (d, d)
         Image models; the covariances must be positive definite.
     rtol, atol : float
-        Aimed error: rtol times the value plus atol. The rule converges like exp(-c/step), so halving the step
-        squares the relative error: the last two sums differ by at most the root of rtol, times the value.
+        Aimed error: rtol times the value plus atol, which is 1e-15 D(p) if not given. The rule converges like
+        exp(-c/step), so halving the step squares the relative error: the last two sums differ by at most the root
+        of rtol, times the value.
 
     Returns
     -------
@@ -84,7 +85,10 @@ def expected_posterior_diversity(
     """
     p, mean, cov = _system(p, mean, cov)
     rtol = check.number("rtol", rtol, minimum=1e-13, maximum=1.0)
-    atol = check.number("atol", atol, minimum=1e-300)
+    smallest, diversity = 1e-300, float(text_diversity_unchecked(p))
+    if atol is None:
+        atol = max(smallest, 1e-15 * diversity)
+    atol = check.number("atol", atol, minimum=smallest)
     mean, cov = _telling_directions(mean, cov)
     dim = mean.shape[1]
     if dim > 2:
@@ -95,12 +99,14 @@ def expected_posterior_diversity(
     # A pair is worth at most its bound, so pairs that together stay below atol are left out.
     pairs = [pair for pair in _pairs(p, mean, cov) if pair.bound > atol / len(p) ** 2]
     step = np.array([pair.first_step for pair in pairs])
-    value = np.array([pair.trapezoid(h) for pair, h in zip(pairs, step, strict=True)])
+    # What a grid cuts off is small against D, not only against the bound of the pair, which is larger for a rare text.
+    reach = [float(np.sqrt(_REACH**2 + 2 * np.log(max(1.0, pair.bound / diversity)))) for pair in pairs]
+    value = np.array([pair.trapezoid(h, far) for pair, h, far in zip(pairs, step, reach, strict=True)])
     change = np.full(len(pairs), np.inf)
     while (moving := np.flatnonzero(change > (rtol**0.5 * value.sum() + atol) / max(len(pairs), 1))).size:
         for k in moving:
             step[k] /= 2
-            refined = pairs[k].trapezoid(step[k])
+            refined = pairs[k].trapezoid(step[k], reach[k])
             value[k], change[k] = refined, abs(refined - value[k])
     return float(value.sum())
 
@@ -231,9 +237,7 @@ def effective_text_samples(p: ArrayLike, mean: ArrayLike, cov: ArrayLike, text_s
         As `expected_posterior_diversity`; if `text_samples` is not an integer of at least 1; if p is one-hot.
     """
     m = check.integer("text_samples", text_samples, minimum=1)
-    p, mean, cov = _system(p, mean, cov)
-    if np.count_nonzero(p) == 1:
-        raise ValueError(f"p must have at least two positive entries, got {p}")
+    p, mean, cov = _system(check.spread_text_model("p", p), mean, cov)
     diversity = float(text_diversity_unchecked(p))
     loss = diversity - expected_posterior_diversity(p, mean, cov)
     return m * diversity / loss if loss > 1e-9 * diversity else float("inf")
@@ -267,8 +271,12 @@ def text_diversity_floor(initial_diversity: float, text_samples: int, t: ArrayLi
     m = check.integer("text_samples", text_samples, minimum=1)
     steps = check.integer_array("t", t, minimum=0)
     updates = check.integer("text_updates", text_updates, minimum=0)
-    value = d0 * (1 - 1 / m) ** (updates * steps)
-    return float(value) if value.ndim == 0 else value
+    return after_losses(d0, 1 / m, updates, steps)
+
+
+def after_losses(start: float, share: float, updates: int, t: NDArray[np.int64]) -> Any:
+    """Return (1 - share)^{S t} times `start`, without overflow and to the last digits for a tiny share."""
+    return check.plain(start * np.exp(special.xlog1py(float(updates) * t, -share)))
 
 
 def half_life(text_samples: int, text_updates: int = 1) -> float:
@@ -401,16 +409,16 @@ class _Pair:
         # step that sees the dip at all will do: the halving then goes on until it is resolved.
         return float(0.25 / max(1.0, np.linalg.norm(self.slope, ord=2, axis=(-2, -1)).max()))
 
-    def trapezoid(self, step: float) -> float:
-        """Return the contribution 2 bound E[ratio(z)], z ~ N(0, I), by the trapezoid rule."""
+    def trapezoid(self, step: float, reach: float) -> float:
+        """Return the contribution 2 bound E[ratio(z)], z ~ N(0, I), by the trapezoid rule on [-reach, reach]^d."""
         total = sum(
-            float(np.exp(-0.5 * np.sum(z**2, axis=1)) @ self.ratio(z)) for z in _grid(step, self.slope.shape[-1])
+            float(np.exp(-0.5 * np.sum(z**2, axis=1)) @ self.ratio(z)) for z in _grid(step, reach, self.slope.shape[-1])
         )
         return float(2 * self.bound * total * (step / np.sqrt(2 * np.pi)) ** self.slope.shape[-1])
 
 
-def _grid(step: float, dim: int) -> Iterator[Array]:
-    axis = step * np.arange(-np.ceil(_REACH / step), np.ceil(_REACH / step) + 1)
+def _grid(step: float, reach: float, dim: int) -> Iterator[Array]:
+    axis = step * np.arange(-np.ceil(reach / step), np.ceil(reach / step) + 1)
     if axis.size**dim > _MOST_NODES:
         raise ValueError(
             "mean and cov must have comparable scales for quadrature, got image laws that need "
