@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 from scipy import integrate, special, stats
 
 from coevo.theory import image
+from coevo.theory._shared import likely_counts
 from coevo.wishart import contraction_constant
 
 Array = NDArray[np.float64]
@@ -150,7 +151,7 @@ def test_contraction_bounds_are_made_of_the_central_moments() -> None:
 
 @pytest.mark.parametrize(("n_images", "p"), [(5, 0.4), (400, 0.1), (10**5, 0.3), (10**5, 1e-7), (10**5, 1.0)])
 def test_counts_left_out_are_unlikely(n_images: int, p: float) -> None:
-    n = image.likely_counts(n_images, p)
+    n = likely_counts(n_images, p)
     outside = stats.binom.cdf(n[0] - 1, n_images, p) * (n[0] > 2) + stats.binom.sf(n[-1], n_images, p)
     assert outside <= 2 * np.exp(-43)
     assert n[0] >= 2

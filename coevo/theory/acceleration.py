@@ -18,7 +18,8 @@ from scipy import special, stats
 from coevo import _validation as check
 from coevo._validation import Array
 from coevo.measures import text_diversity_unchecked
-from coevo.theory.image import Bounds, likely_counts
+from coevo.theory._shared import likely_counts
+from coevo.theory.image import Bounds
 from coevo.theory.text import bhattacharyya_coefficients
 
 __all__ = [

@@ -19,6 +19,7 @@ from scipy import special, stats
 
 from coevo import _validation as check
 from coevo._validation import Array
+from coevo.theory._shared import likely_counts
 from coevo.wishart import contraction_constant
 
 __all__ = [
@@ -473,16 +474,6 @@ def _refits(image_samples: int, p: float) -> tuple[NDArray[np.int64], Array, flo
     weight = np.asarray(stats.binom.pmf(n, n_images, p))
     seen = weight > _NEGLIGIBLE
     return (n[seen] - 1).astype(np.int64), weight[seen], float(stats.binom.cdf(1, n_images, p))
-
-
-def likely_counts(image_samples: int, p: float, log: float = 43.0) -> NDArray[np.int64]:
-    """Return the counts n >= 2 near N p; those left out have a binomial probability of at most 2 exp(-log) altogether.
-
-    Bernstein's inequality: P(|n - N p| >= r) <= 2 exp(-r^2 / (2 v + 2 r / 3)), v = N p (1 - p).
-    """
-    centre = image_samples * p
-    reach = log / 3 + float(np.sqrt(log**2 / 9 + 2 * log * centre * (1 - p)))
-    return np.arange(max(2, int(centre - reach)), min(image_samples, int(centre + reach) + 1) + 1)
 
 
 def _spectrum(cov: ArrayLike) -> Array:

@@ -21,7 +21,8 @@ from scipy import linalg, optimize
 from coevo import _validation as check
 from coevo._validation import Array
 from coevo.measures import text_diversity_unchecked
-from coevo.theory.text import after_losses, expected_posterior_diversity
+from coevo.theory._shared import after_losses
+from coevo.theory.text import expected_posterior_diversity
 
 __all__ = [
     "LeadingLoss",

@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy import linalg, special, stats
 
 from coevo import _validation as check
 from coevo._validation import Array
 from coevo.measures import text_diversity_unchecked
+from coevo.theory._shared import after_losses
 
 __all__ = [
     "Estimate",
@@ -272,11 +273,6 @@ def text_diversity_floor(initial_diversity: float, text_samples: int, t: ArrayLi
     steps = check.integer_array("t", t, minimum=0)
     updates = check.integer("text_updates", text_updates, minimum=0)
     return after_losses(d0, 1 / m, updates, steps)
-
-
-def after_losses(start: float, share: float, updates: int, t: NDArray[np.int64]) -> Any:
-    """Return (1 - share)^{S t} times `start`, without overflow and to the last digits for a tiny share."""
-    return check.plain(start * np.exp(special.xlog1py(float(updates) * t, -share)))
 
 
 def half_life(text_samples: int, text_updates: int = 1) -> float:

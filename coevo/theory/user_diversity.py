@@ -24,8 +24,9 @@ from scipy import optimize
 from coevo import _validation as check
 from coevo._validation import Array
 from coevo.measures import image_diversity
+from coevo.theory._shared import few_updates, one_covariance
 from coevo.theory.image import late_time_amplitude
-from coevo.theory.user_moments import _matrix, _times, limit_factors, moments
+from coevo.theory.user_moments import limit_factors, moments
 from coevo.wishart import contraction_constant
 
 __all__ = [
@@ -245,7 +246,7 @@ def direction_floor(images: Any, user_images: Any, user_cov: ArrayLike, t: Array
         If an argument has the wrong type, shape or range.
     """
     n, m, weight = _pairs(images, user_images, refits_only=t is None)
-    amplitude = late_time_amplitude(_matrix("user_cov", user_cov))
+    amplitude = late_time_amplitude(one_covariance("user_cov", user_cov))
     own, user, both, total, dof = _degrees(n, m)
     refit = n + m >= 2
     # E sqrt(X) = (4 pi)^{-1/2} int (1 - E e^{-zX}) z^{-3/2} dz with z = e^w. For |Im w| < pi/2 it is analytic and
@@ -414,7 +415,7 @@ def _log1p_minus(y: Array) -> Array:
 
 def _diversity(user_cov: ArrayLike) -> tuple[float, int]:
     """Return tr Sigma*^{1/2} and d."""
-    matrix = _matrix("user_cov", user_cov)
+    matrix = one_covariance("user_cov", user_cov)
     return float(image_diversity(matrix)), len(matrix)
 
 
@@ -429,7 +430,7 @@ def _iterated(
         if step(0.0) == 0.0:
             return 0.0
         return float(optimize.brentq(gain, 0.0, 2 * top, xtol=1e-30 * top, maxiter=1000))
-    times = _times(t)
+    times = few_updates(t)
     path = [start]
     for _ in range(int(times.max(initial=0))):
         path.append(step(path[-1]))

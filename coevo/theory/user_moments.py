@@ -17,11 +17,12 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy import special, stats
 
 from coevo import _validation as check
 from coevo._validation import Array
+from coevo.theory._shared import few_updates, one_covariance
 
 __all__ = [
     "Factors",
@@ -36,9 +37,6 @@ __all__ = [
     "spectral_radius",
     "update_matrix",
 ]
-
-# The largest number of updates that `moments` computes one by one.
-_LONGEST = 10**6
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,9 +132,9 @@ def moments(
         If an argument has the wrong type, shape or range.
     """
     start = check.real_array("offset", offset, (None,))
-    initial = _matrix("cov", cov, start.size)
-    user = _matrix("user_cov", user_cov, start.size)
-    times = _times(t)
+    initial = one_covariance("cov", cov, start.size)
+    user = one_covariance("user_cov", user_cov, start.size)
+    times = few_updates(t)
     matrix, drive = update_matrix(images, user_images)
     (*_, loss), (*_, spread) = _coefficients(images, user_images)
     outer = np.outer(start, start)
@@ -209,7 +207,7 @@ def fidelity_bound(user_cov: ArrayLike, images: Any, user_images: Any) -> float:
     TypeError, ValueError
         As `limit_factors`, or if `user_cov` is not a covariance.
     """
-    user = _matrix("user_cov", user_cov)
+    user = one_covariance("user_cov", user_cov)
     error = limit_factors(images, user_images).error
     return float(np.sqrt(error * np.trace(user))) if np.isfinite(error) else float(np.inf)
 
@@ -396,19 +394,3 @@ def _coefficients(images: Any, user_images: Any) -> tuple[tuple[float, ...], tup
 def _described(count: Any) -> str:
     """Return what a count is, for messages."""
     return f"a law of mean {count.mean():g}" if check.is_count_law(count) else repr(count)
-
-
-def _times(t: ArrayLike) -> NDArray[np.int64]:
-    """Return numbers of updates, small enough that each update can be computed."""
-    times = check.integer_array("t", t, minimum=0)
-    if times.max(initial=0) > _LONGEST:
-        raise ValueError(f"t must hold integers <= {_LONGEST}, since every update is computed, got {times.max()}")
-    return times
-
-
-def _matrix(name: str, value: ArrayLike, dim: int | None = None) -> Array:
-    """Return one covariance matrix (d, d)."""
-    cov = check.covariance(name, value, dim=dim)
-    if cov.ndim != 2:
-        raise ValueError(f"{name} must have shape (d, d), got {cov.shape}")
-    return cov
