@@ -12,6 +12,7 @@ probability `POWER`. A check that could not fail says nothing.
 from __future__ import annotations
 
 import html
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -252,7 +253,7 @@ class Verdicts:
     @property
     def false_alarm(self) -> float:
         """Upper bound on the chance that any of the checks fails although all claims hold."""
-        return float(sum(row.false_alarm for row in self.rows))
+        return math.fsum(row.false_alarm for row in self.rows)
 
     def require(self) -> Verdicts:
         """Return the table if every claim held; raise AssertionError with the failed rows otherwise."""
@@ -273,7 +274,7 @@ class Verdicts:
             for row in self.rows
         )
         note = (
-            f"Chance of a false alarm in this table: at most {self.false_alarm:.0e}. "
+            f"Chance of a false alarm in this table: at most {_at_most(self.false_alarm)}. "
             f"“Detectable” is the violation found with probability {POWER:g}."
         )
         return (
@@ -299,6 +300,13 @@ def _cells(row: Verdict) -> tuple[str, ...]:
         f"{row.detectable:.1g}",
         row.word,
     )
+
+
+def _at_most(value: float) -> str:
+    """Write a positive number with one digit, rounded up; the last bits of a sum do not count."""
+    exponent = math.floor(math.log10(value * (1 + 1e-9)))
+    digit = math.ceil(value / 10.0**exponent * (1 - 1e-9))
+    return f"{digit * 10.0**exponent:.0e}"
 
 
 def _with_error(value: float, standard_error: float) -> str:

@@ -168,3 +168,12 @@ def test_a_summary_has_the_unit_of_its_values(scale):
     plain, found = summary(values), summary(scale * values)
     assert found["skewness"] == pytest.approx(plain["skewness"], rel=1e-12)
     assert found["standard_error"] == pytest.approx(scale * plain["standard_error"], rel=1e-12, abs=0)
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [(1, "1e-10"), (3, "3e-10"), (10, "1e-09"), (11, "2e-09"), (15, "2e-09"), (20, "2e-09"), (91, "1e-08")],
+)
+def test_the_chance_of_a_false_alarm_is_rounded_up(rows, words):
+    table = Verdicts(*(check_lower("mean", 1.0, 0.1, 0.0, runs=100) for _ in range(rows)))
+    assert f"at most {words}." in table._repr_html_()
