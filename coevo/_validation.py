@@ -180,6 +180,15 @@ def covariance(name: str, value: Any, *, dim: int | None = None, definite: bool 
     return symmetric
 
 
+def single_covariance(name: str, value: Any, *, dim: int | None = None, definite: bool = False) -> Array:
+    """Return `value` as one covariance matrix of shape (d, d); the arguments are those of `covariance`."""
+    cov = covariance(name, value, dim=dim, definite=definite)
+    if cov.ndim != 2:
+        wanted = "(d, d)" if dim is None else f"({dim}, {dim})"
+        raise ValueError(f"{name} must have shape {wanted}, got {cov.shape}")
+    return cov
+
+
 def choice(name: str, value: Any, allowed: tuple[str, ...]) -> str:
     """Return `value` if it is one of the words in `allowed`."""
     if not isinstance(value, str):

@@ -251,7 +251,6 @@ RESULTS: tuple[Result, ...] = (
             "coevo.theory.corpus.limiting_ceiling",
             "coevo.theory.corpus.diversity_floor",
             "coevo.theory.corpus.diversity_ceiling",
-            "coevo.theory.corpus.contraction_factor",
             "coevo.theory.corpus.convergence_time",
             "coevo.theory.corpus.best_injection_fraction",
             "coevo.theory.corpus.best_floor",

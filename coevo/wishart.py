@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
-from coevo._validation import Array, integer, integer_array
+from coevo._validation import Array, integer, integer_array, plain
 
 __all__ = ["contraction_constant"]
 
@@ -63,7 +63,7 @@ def contraction_constant(dof: ArrayLike, dim: int) -> Any:
         value = _gamma_ratio(nu.astype(float)) * special.hyp2f1(-0.5, nu - 1, nu, -1.0) / np.sqrt(2)
     else:
         value = np.array([_pfaffian_constant(int(n), d) for n in nu.flat]).reshape(nu.shape)
-    return float(value) if value.ndim == 0 else value
+    return plain(value)
 
 
 def _gamma_ratio(x: Array) -> Array:

@@ -176,12 +176,11 @@ def test_least_injection_prob_inverts_the_sharp_floor() -> None:
     assert corpus.least_injection_prob(0.0, 1, 1.0) == 0
 
 
-def test_contraction_and_convergence_time() -> None:
-    factor = corpus.contraction_factor(100, 0.2, 0.3)
-    assert factor == pytest.approx(0.99 * (0.8 + 0.2 * 0.49))
-    assert corpus.convergence_time(100, 0.2, 0.3) == pytest.approx(1 / (1 - factor))
+def test_convergence_time() -> None:
+    for updates in (1, 3):
+        factor = 0.99**updates * (0.8 + 0.2 * 0.49)
+        assert corpus.convergence_time(100, 0.2, 0.3, updates) == pytest.approx(1 / (1 - factor))
     assert corpus.convergence_time(100, 0.0, 0.3) == pytest.approx(100)
-    assert corpus.contraction_factor(100, 0.2, 0.3, 3) == pytest.approx(0.99**3 * (0.8 + 0.2 * 0.49))
 
 
 def test_small_injections_are_mutation() -> None:
@@ -303,7 +302,7 @@ TWO = ([0.5, 0.5], [[0.0], [1.0]], [[1.0]])
         (lambda: corpus.sharp_floor(10, [0.1, 0.2], [0.1, 0.2, 0.3]), ValueError, "broadcast"),
         (lambda: corpus.sharp_floor(10, 0.1, 0.1, 0), ValueError, "text_updates"),
         (lambda: corpus.limiting_ceiling(2.0), ValueError, "injection_fraction"),
-        (lambda: corpus.contraction_factor(0, 0.1, 0.1), ValueError, "text_samples"),
+        (lambda: corpus.convergence_time(0, 0.1, 0.1), ValueError, "text_samples"),
         (lambda: corpus.convergence_time(10, 0.1, 3), ValueError, "injection_fraction"),
         (lambda: corpus.diversity_floor(1.2, 10, 0.1, 0.1, 3), ValueError, "initial_diversity"),
         (lambda: corpus.diversity_floor(0.2, 10, 0.1, 0.1, -3), ValueError, "t must"),

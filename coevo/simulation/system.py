@@ -165,7 +165,4 @@ class System:
 
 def _single_factor(name: str, cov: Any, dim: int) -> tuple[Array, Array]:
     """Check one (d, d) covariance and return its factor."""
-    cov = check.covariance(name, cov, dim=dim)
-    if cov.ndim != 2:
-        raise ValueError(f"{name} must have shape ({dim}, {dim}), got {cov.shape}")
-    return factors.factorise(cov)
+    return factors.factorise(check.single_covariance(name, cov, dim=dim))

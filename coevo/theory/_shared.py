@@ -9,7 +9,6 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from coevo import _validation as check
-from coevo._validation import Array
 
 # The largest number of updates that are computed one by one.
 _LONGEST = 10**6
@@ -28,14 +27,6 @@ def likely_counts(image_samples: int, p: float, log: float = 43.0) -> NDArray[np
     centre = image_samples * p
     reach = log / 3 + float(np.sqrt(log**2 / 9 + 2 * log * centre * (1 - p)))
     return np.arange(max(2, int(centre - reach)), min(image_samples, int(centre + reach) + 1) + 1)
-
-
-def one_covariance(name: str, value: ArrayLike, dim: int | None = None) -> Array:
-    """Return one covariance matrix (d, d)."""
-    cov = check.covariance(name, value, dim=dim)
-    if cov.ndim != 2:
-        raise ValueError(f"{name} must have shape (d, d), got {cov.shape}")
-    return cov
 
 
 def few_updates(t: ArrayLike) -> NDArray[np.int64]:

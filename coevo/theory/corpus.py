@@ -28,7 +28,6 @@ from coevo.theory.wright_fisher import DiversityMoments
 __all__ = [
     "best_floor",
     "best_injection_fraction",
-    "contraction_factor",
     "convergence_time",
     "diversity_ceiling",
     "diversity_floor",
@@ -123,38 +122,13 @@ def limiting_ceiling(injection_fraction: ArrayLike) -> Any:
     return check.plain(2 * (1 - eps) / (2 - eps))
 
 
-def contraction_factor(
-    text_samples: int, injection_prob: ArrayLike, injection_fraction: ArrayLike, text_updates: int = 1
-) -> Any:
-    """Return lambda = Q (1 - alpha eps (2 - eps)), by which the distance from the sharp floor shrinks in a macro step.
-
-    Beyond the paper: the rate behind Gao & Li 2025, Theorem 6.1, exact for separated images.
-
-    Parameters
-    ----------
-    text_samples, injection_prob, injection_fraction, text_updates
-        As in `injection_floor`.
-
-    Returns
-    -------
-    float or ndarray, shape (...)
-
-    Raises
-    ------
-    TypeError, ValueError
-        As `injection_floor`.
-    """
-    alpha, eps = _injection(injection_prob, injection_fraction)
-    kept, _ = _kept_and_lost(text_samples, text_updates)
-    return check.plain(kept * (1 - alpha * eps * (2 - eps)))
-
-
 def convergence_time(
     text_samples: int, injection_prob: ArrayLike, injection_fraction: ArrayLike, text_updates: int = 1
 ) -> Any:
-    """Return 1 / (1 - lambda), the macro steps in which the floor forgets its start (by a factor of about e).
+    """Return 1 / (1 - lambda), the macro steps in which the distance from the sharp floor shrinks to about 37 %.
 
-    Beyond the paper: the time scale behind Gao & Li 2025, Theorem 6.1; never more than 1 / (1 - Q), M for S_T = 1.
+    Beyond the paper: the time scale behind Gao & Li 2025, Theorem 6.1, with lambda = Q (1 - alpha eps (2 - eps)) exact
+    for separated images; never more than 1 / (1 - Q), M for S_T = 1.
 
     Parameters
     ----------
@@ -452,9 +426,7 @@ def expected_next_diversity(
     p, mean = check.probability_vector("p", p), check.real_array("mean", mean)
     n_texts, dim = mean.shape
     centre = check.real_array("new_mean", new_mean, (dim,))
-    spread = check.covariance("new_cov", new_cov, dim=dim, definite=True)
-    if spread.ndim != 2:
-        raise ValueError(f"new_cov must have shape ({dim}, {dim}), got {spread.shape}")
+    spread = check.single_covariance("new_cov", new_cov, dim=dim, definite=True)
     if alpha == 0:  # then nothing depends on the new text, not even whether its images allow the quadrature
         return old
     grown = text.expected_text_diversity(

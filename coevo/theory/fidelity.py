@@ -130,13 +130,11 @@ def expected_squared_drift(cov: ArrayLike, samples: int, t: ArrayLike) -> Any:
     TypeError, ValueError
         If an argument has the wrong type, shape or range.
     """
-    sigma = check.covariance("cov", cov)
-    if sigma.ndim != 2:
-        raise ValueError(f"cov must have shape (d, d), got {sigma.shape}")
+    sigma = check.single_covariance("cov", cov)
     n = check.integer("samples", samples, minimum=2)
     times = check.integer_array("t", t, minimum=0)
     value = times * (np.trace(sigma) / n)
-    return float(value) if value.ndim == 0 else value
+    return check.plain(value)
 
 
 def student_drift_mean(dim: int) -> float:
@@ -209,7 +207,7 @@ def student_drift_cdf(x: ArrayLike, dim: int) -> Any:
     d = check.integer("dim", dim, minimum=1)
     points = _distances(x)
     value = (points / np.hypot(points, np.sqrt(2))) ** d
-    return float(value) if value.ndim == 0 else value
+    return check.plain(value)
 
 
 def tail_constant(samples: int) -> float:

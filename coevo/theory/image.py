@@ -463,7 +463,7 @@ def expected_root_determinant(cov: ArrayLike, dof: int, t: ArrayLike) -> Any:
     # E chi_k = sqrt(k) c_1(k): no difference of large log-gammas.
     mean_chi = np.sqrt(np.maximum(free, 0)) * contraction_constant(np.maximum(free, 1), 1)
     value = np.prod(np.sqrt(eigenvalues)) * np.prod(mean_chi / np.sqrt(nu)) ** times
-    return float(value) if value.ndim == 0 else value
+    return check.plain(value)
 
 
 def _refits(image_samples: int, p: float) -> tuple[NDArray[np.int64], Array, float]:
@@ -477,10 +477,7 @@ def _refits(image_samples: int, p: float) -> tuple[NDArray[np.int64], Array, flo
 
 
 def _spectrum(cov: ArrayLike) -> Array:
-    cov = check.covariance("cov", cov)
-    if cov.ndim != 2:
-        raise ValueError(f"cov must have shape (d, d), got {cov.shape}")
-    return np.asarray(np.maximum(np.linalg.eigvalsh(cov), 0.0))
+    return np.asarray(np.maximum(np.linalg.eigvalsh(check.single_covariance("cov", cov)), 0.0))
 
 
 def _bounds(cov: ArrayLike, rate: float, t: ArrayLike) -> Bounds:
@@ -509,4 +506,4 @@ def _plane(dof: NDArray[np.int64], weight: Array, kept: float, t: ArrayLike, sig
     height = step / ((1 + r**2) * np.cosh(np.pi * r))
     height[0] /= 2
     value = scale * (np.pi / 2 * c1**times + m ** times[..., None] @ height)
-    return float(value) if value.ndim == 0 else value
+    return check.plain(value)

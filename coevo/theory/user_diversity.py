@@ -24,7 +24,7 @@ from scipy import optimize
 from coevo import _validation as check
 from coevo._validation import Array
 from coevo.measures import image_diversity
-from coevo.theory._shared import few_updates, one_covariance
+from coevo.theory._shared import few_updates
 from coevo.theory.image import late_time_amplitude
 from coevo.theory.user_moments import limit_factors, moments
 from coevo.wishart import contraction_constant
@@ -246,7 +246,7 @@ def direction_floor(images: Any, user_images: Any, user_cov: ArrayLike, t: Array
         If an argument has the wrong type, shape or range.
     """
     n, m, weight = _pairs(images, user_images, refits_only=t is None)
-    amplitude = late_time_amplitude(one_covariance("user_cov", user_cov))
+    amplitude = late_time_amplitude(check.single_covariance("user_cov", user_cov))
     own, user, both, total, dof = _degrees(n, m)
     refit = n + m >= 2
     # E sqrt(X) = (4 pi)^{-1/2} int (1 - E e^{-zX}) z^{-3/2} dz with z = e^w. For |Im w| < pi/2 it is analytic and
@@ -356,7 +356,7 @@ def diversity_ceiling(
         mean = moments(shift, start, user_cov, images, user_images, t).cov
     bounded = np.asarray(np.isfinite(mean).all(axis=(-2, -1)))
     value = np.where(bounded, image_diversity(np.where(bounded[..., None, None], mean, 0.0)), np.inf)
-    return float(value) if value.ndim == 0 else value
+    return check.plain(value)
 
 
 def _pairs(images: Any, user_images: Any, *, refits_only: bool = False) -> tuple[Counts, Counts, Array]:
@@ -415,7 +415,7 @@ def _log1p_minus(y: Array) -> Array:
 
 def _diversity(user_cov: ArrayLike) -> tuple[float, int]:
     """Return tr Sigma*^{1/2} and d."""
-    matrix = one_covariance("user_cov", user_cov)
+    matrix = check.single_covariance("user_cov", user_cov)
     return float(image_diversity(matrix)), len(matrix)
 
 
@@ -435,4 +435,4 @@ def _iterated(
     for _ in range(int(times.max(initial=0))):
         path.append(step(path[-1]))
     value = np.array(path)[times]
-    return float(value) if value.ndim == 0 else value
+    return check.plain(value)

@@ -22,7 +22,7 @@ from scipy import special, stats
 
 from coevo import _validation as check
 from coevo._validation import Array
-from coevo.theory._shared import few_updates, one_covariance
+from coevo.theory._shared import few_updates
 
 __all__ = [
     "Factors",
@@ -132,8 +132,8 @@ def moments(
         If an argument has the wrong type, shape or range.
     """
     start = check.real_array("offset", offset, (None,))
-    initial = one_covariance("cov", cov, start.size)
-    user = one_covariance("user_cov", user_cov, start.size)
+    initial = check.single_covariance("cov", cov, dim=start.size)
+    user = check.single_covariance("user_cov", user_cov, dim=start.size)
     times = few_updates(t)
     matrix, drive = update_matrix(images, user_images)
     (*_, loss), (*_, spread) = _coefficients(images, user_images)
@@ -207,7 +207,7 @@ def fidelity_bound(user_cov: ArrayLike, images: Any, user_images: Any) -> float:
     TypeError, ValueError
         As `limit_factors`, or if `user_cov` is not a covariance.
     """
-    user = one_covariance("user_cov", user_cov)
+    user = check.single_covariance("user_cov", user_cov)
     error = limit_factors(images, user_images).error
     return float(np.sqrt(error * np.trace(user))) if np.isfinite(error) else float(np.inf)
 

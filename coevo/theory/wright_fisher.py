@@ -17,6 +17,7 @@ from scipy import special, stats
 from coevo import _validation as check
 from coevo._validation import Array
 from coevo.measures import text_diversity_unchecked
+from coevo.theory._shared import after_losses
 
 __all__ = [
     "DiversityMoments",
@@ -128,7 +129,7 @@ def absorption_probability(text_samples: int, p0: float, t: ArrayLike) -> Any:
     times = check.integer_array("t", t, minimum=0)
     laws = law(m, p, np.maximum(times, 1))
     value = np.where(times == 0, float(p in (0.0, 1.0)), laws[..., 0] + laws[..., -1])
-    return float(value) if value.ndim == 0 else value
+    return check.plain(value)
 
 
 def mean_absorption_time(text_samples: int, p0: float) -> float:
@@ -215,8 +216,7 @@ def expected_diversity(text_samples: int, p: ArrayLike, t: ArrayLike) -> Any:
     m = check.integer("text_samples", text_samples, minimum=1)
     p = check.probability_vector("p", p)
     times = check.integer_array("t", t, minimum=0)
-    value = text_diversity_unchecked(p) * (1 - 1 / m) ** times
-    return float(value) if value.ndim == 0 else value
+    return after_losses(float(text_diversity_unchecked(p)), 1 / m, 1, times)
 
 
 def diversity_moments(text_samples: int, p0: float, t: ArrayLike) -> DiversityMoments:
