@@ -27,22 +27,12 @@ from IPython.core.getipython import get_ipython
 from coevo import _validation as check
 from coevo import plots
 from coevo._validation import Array
+from coevo._vegalite import MIME_TYPE, SCREEN, chart, column, mark, slider, words_above
 
 __all__ = ["SCREEN", "Control", "Curves", "Explorer", "explore"]
 
 Value: TypeAlias = int | float | str
 Setting: TypeAlias = Mapping[str, Value]
-
-#: The roles of `plots.ROLES` in tones that keep a contrast of 3 to a white and to a dark (#121212) page.
-#: Bounds and letters take the colour of the page's own text.
-SCREEN: dict[plots.Role, str] = {
-    "text": "#2466F2",
-    "image": "#D46918",
-    "bound": "currentColor",
-    "exact": "#C21FA6",
-    "injected": "#22783F",
-    "run": "#8A8A8A",
-}
 
 
 @dataclass(frozen=True)
@@ -294,37 +284,26 @@ class Explorer:
         """The Vega-Lite chart (grammar of 5.6) with every setting inside; the same dict on every run."""
         first = self.curves()
         low, high = (plots.significant(v) for v in self._window)
-        words = _mark("text", align="left", x=0, color="currentColor", fontSize=13)
         chosen = " + ' · ' + ".join(
             f"{json.dumps(c.label.split()[-1] + ' = ')} + {json.dumps(c.shown)}[{c.name}_index]" for c in self.controls
         )
         row = "0"
         for control in self.controls:
             row = f"({row}) * {len(control.values)} + {control.name}_index"
-        return {
-            "description": self.alt,
-            "usermeta": {
-                "alt": self.alt,
-                "controls": [{"param": f"{c.name}_index", "label": c.label, "values": c.shown} for c in self.controls],
-            },
-            "title": {"text": self.title, "anchor": "start", "frame": "group", "offset": 8},
-            "width": 560,
-            "height": 300,
-            "background": "transparent",
+        frame = chart(self.title, self.alt, height=300)
+        frame["usermeta"]["controls"] = [
+            {"param": f"{c.name}_index", "label": c.label, "values": c.shown} for c in self.controls
+        ]
+        return frame | {
             "params": [
-                {
-                    "name": f"{c.name}_index",
-                    "value": c.values.index(c.default),
-                    "bind": {"input": "range", "min": 0, "max": len(c.values) - 1, "step": 1, "name": c.label},
-                }
-                for c in self.controls
+                slider(f"{c.name}_index", len(c.values), c.label, c.values.index(c.default)) for c in self.controls
             ],
             "data": {"values": self._rows},
             "transform": [{"filter": f"datum.k == {row}"}],
             "layer": [
                 {
                     "transform": [
-                        {"calculate": json.dumps(_column(first.x), separators=(",", ":")), "as": "x"},
+                        {"calculate": json.dumps(column(first.x), separators=(",", ":")), "as": "x"},
                         {"flatten": ["x", "m", "e", *(f"b{i}" for i in range(len(first.laws)))]},
                         {"calculate": f"isValid(datum.m) ? max(datum.m - 2 * datum.e, {low}) : null", "as": "l"},
                         {"calculate": f"isValid(datum.m) ? min(datum.m + 2 * datum.e, {high}) : null", "as": "h"},
@@ -333,31 +312,14 @@ class Explorer:
                 },
                 *(
                     {
-                        "mark": _mark("text", align="right", text=label, color=SCREEN[first.role_of(label)]),
+                        "mark": mark("text", align="right", text=label, color=SCREEN[first.role_of(label)]),
                         "encoding": self._at(f"u{i}", f"v{i}"),
                     }
                     for i, label in enumerate(first.at_line)
                 ),
-                {"mark": words | {"y": -28, "text": {"expr": chosen}}},
-                {"mark": words | {"y": -10, "fontWeight": "bold"}, "encoding": {"text": {"field": "r"}}},
+                words_above(-28, {"expr": chosen}),
+                words_above(-10, fontWeight="bold"),
             ],
-            "config": {
-                "view": {"stroke": None},
-                "title": {"color": "currentColor", "fontSize": 14},
-                "text": {"fontSize": 13},
-                "legend": {"labelColor": "currentColor", "labelFontSize": 13, "labelLimit": 400},
-                "axis": {
-                    "labelColor": "currentColor",
-                    "titleColor": "currentColor",
-                    "domainColor": SCREEN["run"],
-                    "tickColor": SCREEN["run"],
-                    "gridColor": SCREEN["run"],
-                    "gridOpacity": 0.25,
-                    "labelFontSize": 12,
-                    "titleFontSize": 13,
-                    "titleFontWeight": "normal",
-                },
-            },
         }
 
     @property
@@ -377,14 +339,14 @@ class Explorer:
 
         def line(y: str, width: float, name: str | None) -> dict[str, Any]:
             """A line with its name in the key or, without a name, a dashed bound."""
-            mark = _mark("line", clip=True, strokeWidth=width)
+            stroke = mark("line", clip=True, strokeWidth=width)
             if name is None:
-                mark |= {"strokeDash": [6, 4], "color": SCREEN["bound"]}
-                return {"mark": mark, "encoding": self._at("x", y)}
+                stroke |= {"strokeDash": [6, 4], "color": SCREEN["bound"]}
+                return {"mark": stroke, "encoding": self._at("x", y)}
             named = [{"calculate": json.dumps(name), "as": "key"}]
-            return {"transform": named, "mark": mark, "encoding": self._at("x", y) | {"color": colour}}
+            return {"transform": named, "mark": stroke, "encoding": self._at("x", y) | {"color": colour}}
 
-        band = _mark("area", color=ink, opacity=0.3, clip=True)
+        band = mark("area", color=ink, opacity=0.3, clip=True)
         layers: list[dict[str, Any]] = [
             {"mark": band, "encoding": self._at("x", "l") | {"y2": {"field": "h"}}},
             line("m", 3, self.simulated_label),
@@ -394,14 +356,14 @@ class Explorer:
             layers.append(line(f"b{i}", 1.5, None if label in first.bounds else list(key)[-1]))
             tooltip.append((f"b{i}", label))
         # As high as the chart and wide enough to touch the next: the pointer need not hit a line.
-        unseen = _mark("rule", opacity=0, strokeWidth=max(9, 900 // first.x.size))
+        unseen = mark("rule", opacity=0, strokeWidth=max(9, 900 // first.x.size))
         shown = [{"field": name, "type": "quantitative", "format": ".4~g", "title": title} for name, title in tooltip]
         return [*layers, {"mark": unseen, "encoding": {"x": self._at("x", "m")["x"], "tooltip": shown}}]
 
     def _at(self, x: str, y: str) -> dict[str, Any]:
         """The encoding that places a mark by the data fields `x` and `y`."""
         low, high = (plots.significant(v) for v in self._window)
-        x_scale = {"domain": _column(self.curves().x[[0, -1]]), "nice": False, "zero": False}
+        x_scale = {"domain": column(self.curves().x[[0, -1]]), "nice": False, "zero": False}
         x_axis = {"title": self.x_label, "tickCount": 6}
         y_scale: dict[str, Any] = {"domain": [low, high], "nice": False}
         y_axis: dict[str, Any] = {"title": self.y_label, "format": "~g"}
@@ -423,10 +385,10 @@ class Explorer:
         rows = []
         for k, curves in enumerate(self._grid.values()):
             seen = {"m": curves.mean} | {f"b{i}": law for i, law in enumerate(curves.laws.values())}
-            row: dict[str, Any] = {"k": k, "r": curves.readout, "e": _column(curves.standard_error)}
-            row |= {name: _column(np.where(np.isfinite(self._height(y)), y, np.nan)) for name, y in seen.items()}
+            row: dict[str, Any] = {"k": k, "r": curves.readout, "e": column(curves.standard_error)}
+            row |= {name: column(np.where(np.isfinite(self._height(y)), y, np.nan)) for name, y in seen.items()}
             for i, place in enumerate(self._label_places(curves)):
-                row[f"u{i}"], row[f"v{i}"] = _column(np.array(place))
+                row[f"u{i}"], row[f"v{i}"] = column(np.array(place))
             rows.append(row)
         return rows
 
@@ -495,8 +457,8 @@ class Explorer:
                 show(curves)
 
         show(self.curves())
-        for slider in sliders.values():
-            slider.observe(move, names="value")
+        for each in sliders.values():
+            each.observe(move, names="value")
         return widgets.VBox([*sliders.values(), words, picture])
 
     # ---- both ------------------------------------------------------------------------------------------
@@ -515,7 +477,7 @@ class Explorer:
         return "\n".join([*lines, *([f"  {curves.readout}"] if curves.readout else [])])
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
-        bundle = {"application/vnd.vegalite.v5+json": self.spec, "text/plain": self.summary()}
+        bundle = {MIME_TYPE: self.spec, "text/plain": self.summary()}
         if getattr(get_ipython(), "kernel", None) is not None and find_spec("ipywidgets"):
             view = "application/vnd.jupyter.widget-view+json"
             bundle[view] = self.widget()._repr_mimebundle_()[view]
@@ -569,14 +531,3 @@ def _is_value(value: Any) -> bool:
 def _one_of(name: str, value: Any, values: tuple[Value, ...]) -> None:
     if not _is_value(value) or value not in values:
         raise ValueError(f"{name} must be one of {values}, got {value!r}")
-
-
-def _column(values: Array) -> list[float | int | None]:
-    """Numbers for JSON: four significant digits, whole ones without a point, null for what is not finite."""
-    rounded = [plots.significant(float(v)) if math.isfinite(v) else None for v in values]
-    return [int(v) if v is not None and v.is_integer() and abs(v) < 1e6 else v for v in rounded]
-
-
-def _mark(kind: str, **style: Any) -> dict[str, Any]:
-    """A Vega-Lite mark without words of its own: `description` speaks for the whole chart."""
-    return {"type": kind, "aria": False, **style}

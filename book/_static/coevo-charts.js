@@ -21,6 +21,36 @@
 
   const isSingleView = (spec) => !["hconcat", "vconcat", "concat", "facet", "repeat"].some((key) => key in spec);
 
+  // A button that moves a slider from frame to frame; at the end it starts again. A hand on the slider stops it.
+  function player(input, pace) {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "coevo-play";
+    let timer = null;
+    const stop = () => {
+      clearInterval(timer);
+      timer = null;
+      button.textContent = "Play";
+    };
+    const go = (frame) => {
+      input.value = frame;
+      input.dispatchEvent(new Event("input", { bubbles: true }));
+    };
+    const atEnd = () => Number(input.value) >= Number(input.max);
+    button.addEventListener("click", () => {
+      if (timer) return stop();
+      if (atEnd()) go(input.min);
+      button.textContent = "Pause";
+      timer = setInterval(() => {
+        go(Number(input.value) + 1);
+        if (atEnd()) stop();
+      }, pace);
+    });
+    input.addEventListener("input", (event) => { if (event.isTrusted) stop(); });
+    stop();
+    return button;
+  }
+
   // A slider over an index shows and announces the value it stands for.
   function nameSliders(figure, spec, view) {
     const named = (spec.usermeta && spec.usermeta.controls) || {};
@@ -45,6 +75,7 @@
         input.addEventListener("input", show);
         view.addSignalListener(input.name, show);
         show();
+        if (control.pace) bind.prepend(player(input, control.pace));
       }
     }
   }
@@ -61,10 +92,12 @@
     const box = figure.querySelector(".coevo-chart-view");
     const spec = JSON.parse(figure.querySelector(".coevo-chart-spec").textContent);
     const fluid = isSingleView(spec);
+    const aspect = spec.usermeta && spec.usermeta.aspect;  // of charts whose height must follow their width
     if (fluid) {
       spec.width = "container";
       spec.autosize = { type: "fit-x", contains: "padding" };
       if (box.clientWidth < 420) shrinkWords(spec);
+      if (aspect) spec.height = Math.round(aspect * box.clientWidth);
     }
     spec.background = "transparent";
     const { view } = await vegaEmbed(box, spec, { mode: "vega-lite", renderer: "svg", actions: false, config });
@@ -80,7 +113,9 @@
         const width = box.clientWidth;
         if (width > 0 && width !== drawn) {
           drawn = width;
-          view.width(width).runAsync();
+          view.width(width);
+          if (aspect) view.height(Math.round(aspect * width));
+          view.runAsync();
         }
       }).observe(box);
     }
