@@ -111,8 +111,8 @@ def film_of_run(
         }
         for k in range(times.size)
     ]
-    colour = {"field": "i", "type": "ordinal", "scale": {"domain": numbers, "range": tones}, "legend": None}
-    shape = {"field": "i", "type": "ordinal", "scale": {"domain": numbers, "range": shapes}, "legend": None}
+    colour = {"field": "i", "type": "nominal", "scale": {"domain": numbers, "range": tones}, "legend": None}
+    shape = {"field": "i", "type": "nominal", "scale": {"domain": numbers, "range": shapes}, "legend": None}
     foot, head = "height * 0.24", "height * 0.36"  # of the bars, of the images below them
     across = f"{reach:g} * width / (0.64 * height)"
     masses_at: dict[str, dict[str, Any]] = {
