@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from coevo import _validation as check
 from coevo import plots
 from coevo._validation import Array
-from coevo._vegalite import MIME_TYPE, chart, column, mark, slider, words_above
+from coevo._vegalite import MIME_TYPE, SCREEN, chart, column, mark, slider, words_above
 
 __all__ = ["Film", "film_of_pictures", "film_of_run"]
 
@@ -60,6 +60,7 @@ def film_of_run(
     alt: str,
     readouts: Sequence[str] = (),
     window: float | None = None,
+    own: int | None = None,
 ) -> Film:
     """Make a film of one run in the plane: the text model as bars, and images below, coloured by their text.
 
@@ -73,6 +74,8 @@ def film_of_run(
     alt : what is to be seen, for a reader who does not see it
     readouts : T short lines, one a frame (45 letters fit a phone); none by default
     window : images are shown where both coordinates are at most this large; by default all of them
+    own : how many texts have a colour and a shape of their own, at least 1; by default all. Later ones, of a corpus
+        that grows, share the colour of what comes from outside
 
     Returns
     -------
@@ -98,8 +101,9 @@ def film_of_run(
     reach = check.number("window", reach, minimum=0.0, open_minimum=True)
     n_texts = masses.shape[1]
     numbers = list(range(1, n_texts + 1))
-    tones = [_screen_tone(colour) for colour in plots.sequence(n_texts)]
-    shapes = [_SHAPES[text % len(_SHAPES)] for text in range(n_texts)]
+    known = n_texts if own is None else min(n_texts, check.integer("own", own, minimum=1))
+    tones = [_screen_tone(colour) for colour in plots.sequence(known)] + [SCREEN["injected"]] * (n_texts - known)
+    shapes = [_SHAPES[text % len(_SHAPES)] if text < known else "circle" for text in range(n_texts)]
     rows = [
         {
             "k": k,

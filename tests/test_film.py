@@ -13,6 +13,7 @@ import pytest
 import vl_convert
 from matplotlib.colors import to_rgb
 
+from coevo.explore import SCREEN
 from coevo.film import Film, film_of_pictures, film_of_run
 
 RNG = np.random.default_rng(5)
@@ -87,6 +88,17 @@ def test_texts_have_shapes_and_colours_seen_on_light_and_dark_pages() -> None:
         assert all(contrast(colour, page) >= 3 for colour in colours for page in ("#FFFFFF", "#121212"))
 
 
+def test_texts_that_came_later_share_the_colour_of_what_comes_from_outside() -> None:
+    many = np.full((3, 9), 1 / 9)
+    encoding = run(p=many, own=2).spec["layer"][1]["encoding"]
+    colours, shapes = encoding["color"]["scale"]["range"], encoding["shape"]["scale"]["range"]
+    assert len(colours) == len(shapes) == 9
+    assert colours[2:] == [SCREEN["injected"]] * 7
+    assert shapes[2:] == ["circle"] * 7
+    assert len(set(colours[:3])) == 3
+    assert run(own=50).spec == run().spec
+
+
 def test_every_pixel_with_ink_stands_where_the_array_has_it() -> None:
     film = pictures(column_labels=list("abcd"))
     assert marks(svg(film, 0), "rect") == []
@@ -142,6 +154,7 @@ def test_the_numbers_in_the_text_are_those_of_the_frames() -> None:
         (lambda: run(text_index=OWNER[:, :4]), ValueError, r"text_index must have shape \(3, 8\) and integers below 3"),
         (lambda: run(text_index=OWNER + 2), ValueError, r"text_index must .* integers below 3, got shape \(3, 8\)"),
         (lambda: run(window=0.0), ValueError, r"window must lie in \(0, inf\), got 0"),
+        (lambda: run(own=0), ValueError, r"own must be an integer >= 1, got 0"),
         (lambda: run(readouts=["a"]), ValueError, r"readouts must be 3, one a frame, or none, got 1"),
         (lambda: run(readouts=[1, 2, 3]), TypeError, r"readouts must be a str, got 1"),
         (lambda: pictures(pictures=INK[:2]), ValueError, r"pictures must have shape"),
