@@ -23,10 +23,10 @@ from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection, PathCollection, QuadMesh
 from matplotlib.colors import LogNorm, is_color_like, to_hex
-from matplotlib.container import BarContainer
+from matplotlib.container import BarContainer, Container
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, Locator, MaxNLocator, NullLocator
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from coevo import _validation as check
 from coevo._validation import Array
@@ -47,6 +47,7 @@ __all__ = [
     "increasing",
     "key",
     "label_axes",
+    "pictures",
     "plate",
     "points",
     "readable_ticks",
@@ -56,6 +57,7 @@ __all__ = [
     "sequence",
     "significant",
     "simulated",
+    "snapshots",
     "text_bars",
     "use_style",
     "write",
@@ -672,6 +674,197 @@ def text_bars(ax: Axes, p: ArrayLike, *, initial: ArrayLike | None = None, label
     label_axes(ax, "text i", "probability $p_i$")
 
 
+def pictures(
+    ax: Axes,
+    images: ArrayLike,
+    *,
+    row_labels: Sequence[str],
+    column_labels: Sequence[str],
+    black: float | None = None,
+) -> None:
+    """Draw a gallery of small grey pictures, ink on white paper; column labels stand above, row labels to the left.
+
+    The figure is one column wide, so each picture of a gallery of C columns is about 5.5 / C inches wide.
+
+    Parameters
+    ----------
+    ax : where to draw; it holds the gallery alone
+    images : (rows, columns, h, w) finite amounts of ink; zero and less is white
+    row_labels, column_labels : one text for each row and each column, which may be empty
+    black : the amount of ink that is black, positive; by default the largest of all (1 if there is none)
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of the wrong kind or out of its range, or there is not one label for each row and column.
+    """
+    _require(ax)
+    ink = check.real_array("images", images, (None, None, None, None))
+    rows, columns, height, width = ink.shape
+    names = _words("row_labels", row_labels, rows)
+    heads = _words("column_labels", column_labels, columns)
+    usual = float(ink.max()) if ink.max() > 0 else 1.0
+    darkest = usual if black is None else check.number("black", black, minimum=0.0, open_minimum=True)
+    wide, gap = width / height, 0.06
+    left, top = (wide + gap) * np.arange(columns), (1 + gap) * np.arange(rows)
+    for name, y, row in zip(names, top, ink, strict=True):
+        shown = [
+            ax.imshow(picture, cmap="gray_r", vmin=0, vmax=darkest, extent=(x, x + wide, y + 1, y))
+            for x, picture in zip(left, row, strict=True)
+        ]
+        ax.add_container(_Row(shown, label=f"_{name}"))
+    # The ground shows in the gaps and frames pictures without ink.
+    ax.set(xlim=(-gap, left[-1] + wide + gap), ylim=(top[-1] + 1 + gap, -gap), facecolor="#D0D0D0", aspect="equal")
+    ax.set_xticks(left + wide / 2, heads)
+    ax.set_yticks(top + 0.5, names)
+    ax.tick_params(length=0, bottom=False, labelbottom=False, top=True, labeltop=True)
+    ax.xaxis.set_label_position("top")
+    ax.spines[:].set_visible(False)
+
+
+class _Row(Container):
+    """The pictures of one row of a gallery, as bars are held together by a BarContainer."""
+
+
+def snapshots(
+    t: ArrayLike,
+    p: ArrayLike,
+    points: ArrayLike,
+    text_index: ArrayLike,
+    *,
+    window: float | None = None,
+    columns: int = 3,
+    own: int | None = None,
+) -> Figure:
+    """Draw a whole system at several times: the text model as bars and, below it, images coloured by their text.
+
+    Text i has its colour, its marker (at the top of its bar, and for its images) and its number (under its bar, and
+    at the mean of its images). Of a corpus that grows, only the first `own` texts have a colour and a marker; later
+    ones share the colour of what comes from outside, and only the heaviest texts are numbered, above the bar.
+
+    The strip under the images says which texts are "points" (three images or more, all within a marker) and how many
+    images are "out" of the window.
+
+    Parameters
+    ----------
+    t : (T,) times, increasing
+    p : (T, K) text models
+    points : (T, n, 2) images
+    text_index : (T, n) the text of each image, an integer from 0 to K - 1
+    window : the image axes run from minus to plus this number, at all times; by default every image is inside
+    columns : how many times stand side by side, 1 to 3; a phone shows three and no more
+    own : how many texts have their own colour, 1 to 8; by default all, but no more than eight
+
+    Returns
+    -------
+    the figure
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of the wrong kind or out of its range, arrays do not fit, or a row of `p` does not sum to 1.
+    """
+    times = increasing("t", t)
+    shares = check.probability_vector("p", check.real_array("p", p, (times.size, None)), batch=True)
+    images = check.real_array("points", points, (times.size, None, 2))
+    owner = check.integer_array("text_index", text_index, minimum=0)
+    count = shares.shape[1]
+    if owner.shape != images.shape[:2]:
+        raise ValueError(f"text_index must have shape {images.shape[:2]}, got {owner.shape}")
+    if owner.max() >= count:
+        raise ValueError(f"text_index must be less than {count}, the number of texts, got {owner.max()}")
+    reach = float(np.abs(images).max()) or 1.0
+    if window is not None:
+        reach = check.number("window", window, minimum=0.0, open_minimum=True)
+    check.integer("columns", columns, minimum=1, maximum=3)
+    known = min(count, len(_MARKERS) if own is None else check.integer("own", own, minimum=1, maximum=len(_MARKERS)))
+    grows = known < count
+    colours = sequence(known) + [ROLES["injected"]] * (count - known)
+    top = 1.0 if shares.max() > 0.5 else 0.5
+    texts = np.arange(count)
+    # A round number for the ticks, well inside the window: the ticks of neighbours must not meet.
+    tick = max(
+        v for k in (-1, 0) for v in 10.0 ** (np.floor(np.log10(reach)) + k) * np.array([1, 2, 3, 5]) if v < 0.8 * reach
+    )
+    # In inches, so that letters and gaps keep their size whatever the number of panels.
+    left, gap, above, between, below, strip = 0.55, 0.14, 0.28, 0.12 if grows else 0.33, 0.14, 0.2
+    wide = (_COLUMN - left - (columns - 1) * gap) / columns
+    high, square = 0.48 * wide, wide + strip
+    band = above + high + between + square + below
+    tall = -(-times.size // columns) * band + 0.35
+    use_style()
+    fig = Figure(figsize=(_COLUMN, tall))
+    for k, (now, seen, of) in enumerate(zip(shares, images, owner, strict=True)):
+        row, column = divmod(k, columns)
+        x, y = left + column * (wide + gap), tall - row * band - above - high
+        inches = [(x, y, wide, high), (x, y - between - square, wide, square)]
+        bars, plane = (fig.add_axes((a / _COLUMN, b / tall, w / _COLUMN, h / tall)) for a, b, w, h in inches)
+        numbered = _heaviest(now) if grows else list(range(count))
+        bars.set_title(f"t = {times[k]:g}")
+        bars.bar(texts + 1, now, width=0.9 if grows else 0.7, color=colours, label="_text model p")
+        bars.set(
+            xlim=(0.3 - 0.05 * count * grows, count + 0.7 + 0.05 * count * grows),
+            ylim=(0, 1.25 * top),
+            xticks=[] if grows else texts + 1,
+        )
+        bars.set_yticks([0, top], ["0", f"{top:g}"])
+        bars.tick_params(axis="x", length=0, pad=6)
+        for text in numbered:
+            place = (text + 1, float(now[text]))
+            if grows:
+                write(bars, *place, str(text + 1), colour=colours[text], ha="center", xytext=(0, 2))
+            else:
+                style: dict[str, Any] = {"marker": _MARKERS[text], "color": colours[text], "ms": 7, "mec": "white"}
+                bars.plot(*place, label=f"_text {text + 1}", clip_on=False, **style)
+        _cloud_panel(plane, seen, of, colours, known, numbered, reach)
+        plane.set(xlim=(-reach, reach), ylim=(-reach * (1 + 2 * strip / wide), reach))
+        for axis in (plane.xaxis, plane.yaxis):
+            axis.set_ticks([-tick, 0, tick], [f"\N{MINUS SIGN}{tick:g}", "0", f"{tick:g}"])
+        first, lowest = column == 0, k + columns >= times.size
+        bars.set_ylabel("mass $p_i$" if first else "")
+        bars.tick_params(labelleft=first)
+        label_axes(plane, "image $x_1$" if lowest else "", "image $x_2$" if first else "")
+        plane.tick_params(labelleft=first, labelbottom=lowest)
+    return fig
+
+
+def _heaviest(p: Array) -> list[int]:
+    """The texts with a mass of at least 0.07 whose numbers have room beside those of heavier ones."""
+    kept: list[int] = []
+    for text in np.argsort(-p, kind="stable"):
+        if p[text] >= 0.07 and all(abs(text - other) >= 0.13 * p.size for other in kept):
+            kept.append(int(text))
+    return kept
+
+
+def _cloud_panel(
+    plane: Axes, seen: Array, of: NDArray[np.int64], colours: list[str], known: int, numbered: list[int], reach: float
+) -> None:
+    """The lower panel of a snapshot: images, the numbers of their texts, and what the eye could miss."""
+    inside = (np.abs(seen) <= reach).all(axis=1)
+    drawn, dots = np.unique(of), []
+    for text in drawn:
+        mine, shown = seen[of == text], seen[(of == text) & inside]
+        marker = _MARKERS[text] if text < known else "o"
+        style: dict[str, Any] = {"s": 18, "color": colours[text], "marker": marker, "alpha": 0.65, "linewidth": 0}
+        if len(shown):
+            plane.scatter(shown[:, 0], shown[:, 1], label=f"_text {text + 1}", **style)
+        centre = mine.mean(axis=0)
+        # A marker of 18 square points is about 4 % as wide as a panel of 1.7 inches.
+        size = float(np.linalg.norm(mine - centre, axis=1).max()) / reach
+        if len(mine) > 2 and size <= 0.04:
+            dots.append(str(text + 1))
+        if text in numbered and (np.abs(centre) <= reach).all():
+            aside = (7, 7) if size < 0.2 else (0, 0)  # beside a cloud that it would hide
+            bold = {"xytext": aside, "ha": "center", "va": "center", "weight": "bold"}
+            write(plane, float(centre[0]), float(centre[1]), str(text + 1), colour=colours[text], **bold)
+    if dots:
+        some = ", ".join(dots) if len(dots) <= 3 else f"{len(dots)} of {drawn.size}"
+        write(plane, -reach, -reach, f"points: {some}", xytext=(6, -1), va="top")
+    if not inside.all():
+        write(plane, reach, -reach, f"{(~inside).sum()} out", xytext=(-1, -1), ha="right", va="top")
+
+
 # ---- the plate -----------------------------------------------------------------------------------------
 
 
@@ -799,7 +992,14 @@ def _drawn(ax: Axes) -> Iterator[tuple[str, object, dict[str, Array]]]:
             outline = patch.get_patch_transform().transform_path(patch.get_path())
             xy = np.asarray(outline.vertices, dtype=float)
             yield "shape", patch.get_label(), {"x": xy[:, 0], "y": xy[:, 1]}
+    galleries = [group for group in ax.containers if isinstance(group, _Row)]
+    for row in galleries:  # the mean and the spread of a picture: every pixel counts in them
+        ink = np.array([_filled(image.get_array()) for image in row])
+        yield "pictures", row.get_label(), {"mean": ink.mean(axis=(1, 2)), "spread": ink.std(axis=(1, 2))}
+    in_galleries = {id(image) for row in galleries for image in row}
     for image in ax.images:
+        if id(image) in in_galleries:
+            continue
         yield "image", image.get_label(), {"value": _filled(image.get_array()).ravel()}
 
 
@@ -892,6 +1092,15 @@ def _require(ax: Axes, **words: str) -> None:
     check.instance("ax", ax, Axes)
     for name, word in words.items():
         check.instance(name, word, str)
+
+
+def _words(name: str, value: Sequence[str], count: int) -> list[str]:
+    """Refuse what is no sequence of `count` texts."""
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        raise TypeError(f"{name} must be a sequence of {count} texts, got {value!r}")
+    if len(value) != count:
+        raise ValueError(f"{name} must be a sequence of {count} texts, got {len(value)}")
+    return [check.instance(f"{name}[{i}]", word, str) for i, word in enumerate(value)]
 
 
 def _ink(role: str, colour: str | None = None) -> str:

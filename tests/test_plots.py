@@ -285,6 +285,158 @@ def test_text_bars_without_a_start(ax: Axes) -> None:
     assert "at the start" not in text_of(ax)
 
 
+INK = np.arange(24.0).reshape(2, 3, 2, 2)
+GALLERY = {"row_labels": ["t = 0", "t = 9"], "column_labels": ["0", "1", ""]}
+
+
+def test_gallery_of_pictures(ax: Axes) -> None:
+    plots.pictures(ax, INK, row_labels=["t = 0", "t = 9"], column_labels=["0", "1", ""])
+    assert [t.get_text() for t in ax.get_xticklabels()] == ["0", "1", ""]
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["t = 0", "t = 9"]
+    assert text_of(ax).splitlines()[2:] == [
+        '  pictures "t = 0": n 3; mean 1.5 5.5 9.5; spread 1.118 1.118 1.118',
+        '  pictures "t = 9": n 3; mean 13.5 17.5 21.5; spread 1.118 1.118 1.118',
+    ]
+    assert not ax.get_legend_handles_labels()[1]
+
+
+def test_pictures_are_ink_on_white_paper_and_every_pixel_is_square(ax: Axes) -> None:
+    plots.pictures(ax, np.eye(3, 4)[None, None], row_labels=["a"], column_labels=["b"])
+    (image,) = ax.images
+    left, right, bottom, top = image.get_extent()
+    assert (right - left) / 4 == pytest.approx((bottom - top) / 3)
+    assert ax.get_aspect() == 1.0
+    shade = image.cmap(image.norm(np.array([-1.0, 0.0, 0.5, 1.0])))[:, :3]
+    np.testing.assert_allclose(shade[:2], 1)
+    assert 0.4 < shade[2, 0] < 0.6
+    np.testing.assert_allclose(shade[3], 0)
+    low, high = sorted(ax.get_ylim())
+    assert low < top < bottom < high
+
+
+@pytest.mark.parametrize(("ink", "black", "darkest"), [(0.0, None, 1.0), (3.0, None, 3.0), (3.0, 16.0, 16.0)])
+def test_one_scale_of_grey_for_the_whole_gallery(ax: Axes, ink: float, black: float | None, darkest: float) -> None:
+    plots.pictures(
+        ax,
+        np.stack([np.zeros((1, 1, 2, 2)), np.full((1, 1, 2, 2), ink)])[:, 0],
+        row_labels=["", ""],
+        column_labels=[""],
+        black=black,
+    )
+    assert [image.norm.vmax for image in ax.images] == [darkest] * 2
+    assert [image.norm.vmin for image in ax.images] == [0] * 2
+
+
+def test_a_changed_pixel_changes_the_digest_of_a_gallery(ax: Axes) -> None:
+    changed = INK.copy()
+    changed[1, 2, 0, 0] += 0.1
+    before = plots.figure()[1][0]
+    plots.pictures(before, INK, row_labels=["", ""], column_labels=["", "", ""])
+    plots.pictures(ax, changed, row_labels=["", ""], column_labels=["", "", ""])
+    assert text_of(before) != text_of(ax)
+
+
+SNAPSHOTS: dict[str, object] = {
+    "t": [0, 10],
+    "p": [[0.5, 0.3, 0.2], [0.9, 0.1, 0.0]],
+    "points": [[[0, 0], [2, 0], [1, 3], [0, -3]], [[1, 1], [1.01, 1], [1, 9], [0, 0]]],
+    "text_index": [[0, 0, 1, 2], [0, 0, 1, 0]],
+}
+
+
+def snapshots(**changed: object) -> Figure:
+    return plots.snapshots(**{**SNAPSHOTS, **changed})  # type: ignore[arg-type]  # bad ones are refused
+
+
+def test_snapshots_show_masses_and_images_at_every_time() -> None:
+    dense = [[[1, 1], [1.01, 1], [1, 4], [1, 1]]] * 2
+    assert digest(snapshots(points=dense, window=4)).splitlines()[1:] == [
+        'panel 1: x "", y "mass $p_i$", title "t = 0"',
+        *(f'  line "text {i}": n 1; x {i}; y {p}' for i, p in ((1, 0.5), (2, 0.3), (3, 0.2))),
+        '  bars "text model p": n 3; x 1 2 3; y 0.5 0.3 0.2',
+        'panel 2: x "image $x_1$", y "image $x_2$"',
+        '  points "text 1": n 2; x 1 1.01; y 1 1',
+        '  points "text 2": n 1; x 1; y 4',
+        '  points "text 3": n 1; x 1; y 1',
+        '  text "1"',
+        '  text "2"',
+        '  text "3"',
+        'panel 3: x "", y "", title "t = 10"',
+        *(f'  line "text {i}": n 1; x {i}; y {p}' for i, p in ((1, 0.9), (2, 0.1), (3, 0))),
+        '  bars "text model p": n 3; x 1 2 3; y 0.9 0.1 0',
+        'panel 4: x "image $x_1$", y ""',
+        '  points "text 1": n 3; x 1 1.01 1; y 1 1 1',
+        '  points "text 2": n 1; x 1; y 4',
+        '  text "1"',
+        '  text "2"',
+        '  text "points: 1"',
+    ]
+
+
+def test_snapshots_count_what_is_out_of_the_window() -> None:
+    first, second = (
+        axes for axes in snapshots(window=2.5).axes if axes.get_ylabel() != "mass $p_i$" and axes.collections
+    )
+    assert [text.get_text() for text in first.texts] == ["1", "2 out"]
+    assert len(first.collections) == 1  # no image of texts 2 and 3 is inside
+    assert [text.get_text() for text in second.texts] == ["1", "1 out"]
+    everything = snapshots().axes[1]
+    assert everything.get_xlim() == (-9, 9)
+    assert not any("out" in text.get_text() for text in everything.texts)
+
+
+def test_snapshots_of_point_masses_at_the_origin() -> None:
+    fig = snapshots(points=np.zeros((2, 4, 2)), columns=1)
+    assert fig.axes[1].get_xlim() == (-1, 1)
+    assert "points: 1" in [text.get_text() for text in fig.axes[3].texts]
+
+
+@pytest.mark.parametrize("n_texts", [2, 4, 5, 8])
+def test_snapshots_list_points_or_count_them(n_texts: int) -> None:
+    index = np.repeat(np.arange(n_texts), 3)[None]
+    fig = plots.snapshots([3], np.full((1, n_texts), 1 / n_texts), np.ones((1, 3 * n_texts, 2)), index)
+    note = "points: 1, 2" if n_texts == 2 else f"points: {n_texts} of {n_texts}"
+    assert fig.axes[1].texts[-1].get_text() == note
+
+
+@pytest.mark.parametrize("columns", [1, 2, 3])
+@pytest.mark.parametrize("times", [1, 3, 5])
+def test_snapshots_fill_one_column_with_square_windows(times: int, columns: int) -> None:
+    p, points = np.full((times, 2), 0.5), np.random.default_rng(3).normal(size=(times, 9, 2))
+    fig = plots.snapshots(np.arange(times), p, points, np.tile(np.arange(9) % 2, (times, 1)), columns=columns)
+    width, height = fig.get_size_inches()
+    assert width == 6
+    assert len(fig.axes) == 2 * times
+    for plane in fig.axes[1::2]:
+        box, (left, right), (bottom, top) = plane.get_position(), plane.get_xlim(), plane.get_ylim()
+        assert (right - left) / (box.width * width) == pytest.approx((top - bottom) / (box.height * height))
+        assert all(left < tick < right for tick in plane.get_xticks())
+        assert 0 <= box.x0 < box.x1 <= 1 + 1e-9
+    boxes = [ax.get_position() for ax in fig.axes]
+    assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
+    assert min(box.y0 for box in boxes) > 0
+
+
+def test_later_texts_of_a_growing_corpus_share_a_colour_and_the_heaviest_are_numbered() -> None:
+    p = np.array([[0.4, 0.1, 0.0, 0.06, 0.2, 0.24]])
+    fig = plots.snapshots([7], p, [[[0, 0], [1, 1], [2, 2]]], [[0, 4, 5]], own=2)
+    bars, plane = fig.axes
+    shades = [to_rgb(patch.get_facecolor()[:3]) for patch in bars.patches]  # type: ignore[attr-defined]
+    assert shades[2:] == [to_rgb(plots.ROLES["injected"])] * 4
+    assert len({*shades}) == 3
+    assert [(text.get_text(), text.xy) for text in bars.texts] == [  # type: ignore[attr-defined]
+        ("1", (1, 0.4)),
+        ("6", (6, 0.24)),
+        ("5", (5, 0.2)),
+        ("2", (2, 0.1)),
+    ]
+    assert sorted(text.get_text() for text in plane.texts) == ["1", "5", "6"]
+    crowd = np.array([[0.1, 0.2, 0.15, 0.15] + 56 * [0.4 / 56]])
+    fig = plots.snapshots([7], crowd, [[[0, 0]]], [[0]])
+    assert [text.get_text() for text in fig.axes[0].texts] == ["2"]
+    assert not fig.axes[0].get_xticks().size
+
+
 @pytest.mark.parametrize(
     ("draw", "message"),
     [
@@ -308,6 +460,14 @@ def test_text_bars_without_a_start(ax: Axes) -> None:
         (
             lambda ax: plots.image_ellipses(ax, [[0, 0]], np.ones((2, 2, 2))),
             r"cov must have shape \(1, 2, 2\), got \(2, 2, 2\)",
+        ),
+        (
+            lambda ax: plots.pictures(ax, INK[0], row_labels=[], column_labels=[]),
+            r"images must have shape \(any, any, any, any\), got \(3, 2, 2\)",
+        ),
+        (
+            lambda ax: plots.pictures(ax, INK, row_labels=["a"], column_labels=[""] * 3),
+            r"row_labels must be a sequence of 2 texts, got 1",
         ),
         (lambda ax: plots.text_bars(ax, [0.5, 0.6]), r"p must sum to 1 over its last axis, got 1.1"),
         (lambda ax: plots.text_bars(ax, [1], initial=[0.5, 0.5]), r"initial must have shape \(1,\), got \(2,\)"),
@@ -367,6 +527,28 @@ def test_errors_name_parameter_range_and_value(ax: Axes, draw: Callable[[Axes], 
             for bad in (-1, np.nan, "a")
         ),
         (lambda ax: plots.image_ellipses(ax, [[0, 0]], [np.eye(2)], dashed="no"), r"dashed must be a bool, got 'no'"),
+        (
+            lambda ax: plots.pictures(ax, INK, row_labels="ab", column_labels=[""] * 3),
+            r"row_labels must be a sequence of 2 texts, got 'ab'",
+        ),
+        (
+            lambda ax: plots.pictures(ax, INK, row_labels=["", ""], column_labels=["", 3, ""]),
+            r"column_labels\[1\] must be a str, got 3",
+        ),
+        (lambda ax: plots.pictures(ax, INK * np.nan, **GALLERY), r"images must hold finite numbers, got nan"),
+        (lambda ax: plots.pictures(ax, INK, black=0, **GALLERY), r"black must lie in \(0, inf.*, got 0"),
+        (lambda ax: plots.pictures(ax.figure, INK, **GALLERY), r"ax must be a Axes, got <Figure"),
+        (lambda _: snapshots(t=[1, 1]), r"t must increase, got a step of 0"),
+        (lambda _: snapshots(p=[[1, 0, 0]]), r"p must have shape \(2, any\), got \(1, 3\)"),
+        (lambda _: snapshots(p=[[1, 0, 0], [1, 1, 0]]), r"p must sum to 1 over its last axis, got 2"),
+        (lambda _: snapshots(points=np.zeros((2, 4, 3))), r"points must have shape \(2, any, 2\), got \(2, 4, 3\)"),
+        (lambda _: snapshots(points=np.full((2, 4, 2), np.nan)), r"points must hold finite numbers, got nan"),
+        (lambda _: snapshots(text_index=[[0], [0]]), r"text_index must have shape \(2, 4\), got \(2, 1\)"),
+        (lambda _: snapshots(text_index=np.full((2, 4), 3)), r"text_index must be less than 3, .*, got 3"),
+        (lambda _: snapshots(text_index=np.full((2, 4), -1)), r"text_index must .* 0, got -1"),
+        (lambda _: snapshots(window=0), r"window must lie in \(0, inf.*, got 0"),
+        (lambda _: snapshots(columns=4), r"columns must be at most 3, got 4"),
+        (lambda _: snapshots(own=9), r"own must be at most 8, got 9"),
         (lambda ax: plots.key(ax.figure, columns=0), r"columns must be an integer >= 1, got 0"),
         (lambda ax: plots.key(ax), r"fig must be a Figure, got <Axes"),
         (lambda _: plots.readable_ticks(0, 1), r"low must lie in \(0, inf.*, got 0"),
