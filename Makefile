@@ -1,6 +1,7 @@
 # make book       build the HTML pages from the stored outputs and print the address of the first one
 # make test       every check: style, types, pages, links, unit tests with coverage, stored outputs
 # make notebooks  run every chapter again in place
+# make data       compute the stored sweeps that are missing or stale (about ten minutes)
 # make lab        open the chapters in JupyterLab, with live sliders
 # make bench      time the simulator
 # make lint       style and types only
@@ -9,7 +10,7 @@
 # Needs make and any Python from 3.11 to 3.13. To choose one:  make book PYTHON=/path/to/python3
 
 .DEFAULT_GOAL := help
-.PHONY: help book test notebooks lab bench lint clean
+.PHONY: help book test notebooks data lab bench lint clean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -35,7 +36,7 @@ unexport MPLBACKEND
 header = printf '\n== %s\n' "$(1)"
 
 help:
-	@sed -n 's/^# //p' Makefile | head -n 7
+	@sed -n 's/^# //p' Makefile | head -n 8
 
 $(BIN)/python:
 	@if [ -z "$(PYTHON)" ]; then \
@@ -89,6 +90,10 @@ test: lint
 notebooks: $(VENV)/reader.stamp
 	@$(call header,running the chapters)
 	@$(BIN)/python book/tools/execute.py
+
+data: $(VENV)/reader.stamp
+	@$(call header,computing the stored sweeps)
+	@$(BIN)/python -m coevo.sweeps --workers 2
 
 lab: $(VENV)/lab.stamp
 	@$(BIN)/jupyter lab notebooks

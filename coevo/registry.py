@@ -114,6 +114,8 @@ RESULTS: tuple[Result, ...] = (
             "coevo.theory.image.expected_image_diversity_plane_random",
             "coevo.theory.image.late_time_amplitude",
             "coevo.theory.image.expected_root_determinant",
+            "coevo.theory.phases.limit_image_diversity",
+            "coevo.theory.phases.half_life_clock",
         ),
     ),
     Result(
@@ -185,6 +187,8 @@ RESULTS: tuple[Result, ...] = (
             "coevo.theory.acceleration.posterior_diversity_bound",
             "coevo.theory.acceleration.expected_overlap_bound",
             "coevo.theory.acceleration.sufficient_image_updates",
+            "coevo.theory.phases.crossover",
+            "coevo.theory.phases.limit_share",
         ),
     ),
     Result(
