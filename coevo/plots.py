@@ -495,7 +495,7 @@ def heat(ax: Axes, x: ArrayLike, y: ArrayLike, values: ArrayLike, *, label: str,
         raise ValueError(f"values must hold a finite number > {lowest:g}, got {sample(z.ravel(), keep_small=True)}")
     shade = sns.blend_palette(["#FFFFFF", "#8FB3F0", ROLES["text"], "#0B1F4D"], as_cmap=True)
     mesh = ax.pcolormesh(across, up, z, cmap=shade, norm=LogNorm() if logarithmic else None)
-    mesh.set_label(label)
+    mesh.set_label(f"_{label}")  # the colour bar names it, not the key
     ax.figure.colorbar(mesh, ax=ax, label=label, pad=0.02)
 
 

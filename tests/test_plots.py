@@ -227,6 +227,9 @@ def test_heat_map(ax: Axes, logarithmic: bool) -> None:
     lines = text_of(ax).splitlines()
     assert lines[2] == '  heat "probability": n 6; value 1 2 3 nan 5 6'
     assert len(lines) == 3  # the colour bar is no panel
+    plots.bound(ax, T, T, "edge", at=None)
+    plots.key(ax.figure)
+    assert [word.get_text() for word in ax.figure.legends[0].get_texts()] == ["edge"]
 
 
 def test_histogram_of_a_discrete_law_counts_at_the_nearest_point(ax: Axes) -> None:
