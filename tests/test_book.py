@@ -229,10 +229,11 @@ def test_the_map_draws_every_need_once() -> None:
     chart = load("book/_ext/map.py")
     chapters = chart.load()
     drawn = [(source, target) for source, target, _ in chart.arrows(chapters)]
-    needs = [(name, c["chapter"]) for c in chapters for name in c["needs"] if not (c.get("tool") and name == "system")]
+    frame = {c["chapter"]: c.get("frame") for c in chapters}
+    needs = [(name, c["chapter"]) for c in chapters for name in c["needs"] if frame[name] == frame[c["chapter"]]]
     assert sorted(drawn) == sorted(needs)
     for chapter in chapters:
-        assert set(chapter) - {"tool"} == {"chapter", "name", "words", "lane", "row", "needs"}, chapter
+        assert set(chapter) - {"frame"} == {"chapter", "name", "words", "lane", "row", "needs"}, chapter
         assert len(chapter["words"]) <= 28 - 5 * (chapter["lane"] != "both"), "too wide for its box"
     places = [chart.place(chapter)[:2] for chapter in chapters]
     assert len(set(places)) == len(places)

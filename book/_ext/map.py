@@ -19,6 +19,12 @@ PAGE = "book/intro"
 WIDTH, BOX, HIGH, STEP, TOP = 440, 170, 46, 64, 6
 LANES = {"text": 32, "image": WIDTH - 32 - BOX, "both": 90}
 TRACK = 8  # between parallel arrows
+ROOM = 34  # above a frame, with its title in it
+#: Groups of chapters that stand in a frame, from the top; their boxes name what they need, so arrows stay inside.
+FRAMES = {
+    "experiments": "Experiments (section 8, Appendix C, real pictures)",
+    "tools": "Tools (the paper’s Appendix A)",
+}
 
 
 def load() -> list[dict[str, Any]]:
@@ -28,9 +34,10 @@ def load() -> list[dict[str, Any]]:
 
 
 def place(chapter: dict[str, Any]) -> tuple[float, float, float]:
-    """Return left edge, top and width of a box; the tools keep a distance, with their title in it."""
+    """Return left edge, top and width of a box; every frame keeps a distance."""
     width = WIDTH - 180 if chapter["lane"] == "both" else BOX
-    return LANES[chapter["lane"]], TOP + STEP * chapter["row"] + (34 if chapter.get("tool") else 0), width
+    above = list(FRAMES).index(chapter["frame"]) + 1 if "frame" in chapter else 0
+    return LANES[chapter["lane"]], TOP + STEP * chapter["row"] + ROOM * above, width
 
 
 def arrows(chapters: list[dict[str, Any]]) -> list[tuple[str, str, str]]:
@@ -41,8 +48,8 @@ def arrows(chapters: list[dict[str, Any]]) -> list[tuple[str, str, str]]:
     for target in chapters:
         for name in target["needs"]:
             source = by_name[name]
-            if source["lane"] == "both" and target.get("tool"):
-                continue  # one arrow to the frame around all tools
+            if source.get("frame") != target.get("frame"):
+                continue  # one arrow leads to the frame
             x, y, width = place(source)
             u, v, w = place(target)
             if source["lane"] == "both":
@@ -66,34 +73,36 @@ def arrows(chapters: list[dict[str, Any]]) -> list[tuple[str, str, str]]:
 def svg(chapters: list[dict[str, Any]]) -> str:
     """Return the map as SVG; every box is a link."""
     by_name = {chapter["chapter"]: chapter for chapter in chapters}
-    tools = [place(chapter)[1] for chapter in chapters if chapter.get("tool")]
-    top, bottom = min(tools) - 30, max(tools) + HIGH + 8
+    framed = {name: [place(c)[1] for c in chapters if c.get("frame") == name] for name in FRAMES}
+    frames = {name: (min(tops) - 30, max(tops) + HIGH + 8) for name, tops in framed.items() if tops}
+    height = max(place(chapter)[1] for chapter in chapters) + HIGH + 12
     sentences = [
         f"{chapter['name']} needs {' and '.join(by_name[name]['name'] for name in chapter['needs'])}."
         for chapter in chapters
         if chapter["needs"]
     ]
     parts = [
-        f'<nav class="coevo-map" aria-label="Map of the chapters"><svg viewBox="0 0 {WIDTH} {bottom + 4}" '
+        f'<nav class="coevo-map" aria-label="Map of the chapters"><svg viewBox="0 0 {WIDTH} {height}" '
         'role="group" aria-labelledby="map-title">',
         f'<title id="map-title">{html.escape(" ".join(sentences))}</title>',
         '<defs><marker id="map-arrow" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" '
         'orient="auto"><path d="M0 0 L8 4 L0 8 Z"/></marker></defs>',
-        f'<rect class="frame" x="18" y="{top}" width="{WIDTH - 36}" height="{bottom - top}" rx="8"/>',
-        f'<text class="frame" x="{WIDTH / 2:g}" y="{top + 20}">Tools (the paper’s Appendix A)</text>',
     ]
     start = place(chapters[0])
-    parts.append(
-        f'<path class="arrow" d="M{start[0]} {start[1] + HIGH / 2:g} H6 V{top + 15:g} H18" '
-        'marker-end="url(#map-arrow)"/>'
-    )
+    for name, (top, bottom) in frames.items():
+        parts += [
+            f'<rect class="frame" x="18" y="{top}" width="{WIDTH - 36}" height="{bottom - top}" rx="8"/>',
+            f'<text class="frame" x="{WIDTH / 2:g}" y="{top + 20}">{html.escape(FRAMES[name])}</text>',
+            f'<path class="arrow" d="M{start[0]} {start[1] + HIGH / 2:g} H6 V{top + 15:g} H18" '
+            'marker-end="url(#map-arrow)"/>',
+        ]
     for source, _, path in arrows(chapters):
         lane = by_name[source]["lane"]
         parts.append(f'<path class="arrow {lane}" d="{path}" marker-end="url(#map-arrow)"/>')
     for chapter in chapters:
         x, y, width = place(chapter)
         parts.append(
-            f'<g class="coevo-map-node {"tool" if chapter.get("tool") else chapter["lane"]}">'
+            f'<g class="coevo-map-node {"tool" if chapter.get("frame") == "tools" else chapter["lane"]}">'
             f'<a href="../notebooks/{chapter["chapter"]}.html">'
             f'<rect x="{x}" y="{y}" width="{width}" height="{HIGH}" rx="7"/>'
             f'<text x="{x + width / 2:g}" y="{y + 20}">{html.escape(chapter["name"])}</text>'
