@@ -171,3 +171,10 @@ def test_a_changed_digit_is_noticed(tmp_path: Path, right: str, wrong: str) -> N
         assert wrong in result.stdout
     else:
         assert result.returncode == 0, result.stdout
+
+
+@each_chapter
+def test_references_to_boxes_bring_their_words(chapter: str) -> None:
+    # The boxes carry the paper's numbers in their titles, not numbers of their own: a bare reference has none to show.
+    words = "".join(text(cell["source"]) for cell in load(chapter)["cells"] if cell["cell_type"] == "markdown")
+    assert re.findall(r"\{prf:ref\}`[^`<]*`", words) == []
