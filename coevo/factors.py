@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from coevo._validation import Array
 
-__all__ = ["Refit", "factorise", "invert", "multiply", "refit", "refit_pooled"]
+__all__ = ["Refit", "factorise", "invert", "multiply", "refit", "refit_pooled", "refit_with_images"]
 
 Counts = NDArray[np.int64]
 
@@ -155,16 +155,58 @@ def refit_pooled(
     -------
     Refit
     """
+    own = _sample(unit, log_scale, n, rng)
+    user_mean, user_columns = _sample(user_unit, user_log_scale, m, rng)
+    return _pool(unit, log_scale, n, own, m, (user_offset + user_mean, user_columns))
+
+
+def refit_with_images(
+    mean: Array, unit: Array, log_scale: Array, n: Counts, images: Array, m: Counts, rng: np.random.Generator
+) -> Refit:
+    """Refit Gaussians to n of their own images pooled with given user images (Gao & Li 2025, eqs. 6.8-6.10).
+
+    The scatter of the m images is a sum of m - 1 outer products: the j-th of the distance of image j + 1 from the mean
+    of the first j, times j / (j + 1). Equal images have distance zero, exactly.
+
+    Parameters
+    ----------
+    mean, unit, log_scale : arrays (..., d), (..., d, d) and (..., d), the image models
+    n : int array (...), own images of each
+    images : array (..., c, d), user images, of which each model takes the first m; c >= 1
+    m : int array (...), at most c; with n + m < 2 a Gaussian stays as it was
+    rng : numpy Generator
+
+    Returns
+    -------
+    Refit
+    """
+    own = _sample(unit, log_scale, n, rng)
+    user_mean = images[..., 0, :]
+    steps = [np.zeros_like(user_mean)]
+    for j in range(1, images.shape[-2]):
+        step = np.where((j < m)[..., None], images[..., j, :] - user_mean, 0.0)
+        user_mean = user_mean + step / (j + 1)
+        steps.append(np.sqrt(j / (j + 1)) * step)
+    return _pool(unit, log_scale, n, own, m, (user_mean - mean, np.stack(steps, axis=-1)))
+
+
+def _sample(unit: Array, log_scale: Array, n: Counts, rng: np.random.Generator) -> tuple[Array, Array]:
+    """Return the mean of n images drawn from N(0, L L^T), of one if n = 0, and columns of their scatter."""
+    mean = multiply(unit, log_scale, rng.standard_normal(log_scale.shape))
+    mean /= np.sqrt(np.maximum(n, 1))[..., None]
+    return mean, _scatter_columns(unit, log_scale, n, rng)
+
+
+def _pool(
+    unit: Array, log_scale: Array, n: Counts, own: tuple[Array, Array], m: Counts, user: tuple[Array, Array]
+) -> Refit:
+    """Refit to the pooled samples `own` and `user`: a mean each, from the image mean, and columns of the scatter."""
+    own_mean, own_columns = own
+    user_mean, user_columns = user
     total = n + m
-    own_mean = multiply(unit, log_scale, rng.standard_normal(log_scale.shape))
-    own_mean /= np.sqrt(np.maximum(n, 1))[..., None]
-    own = _scatter_columns(unit, log_scale, n, rng)
-    user_mean = multiply(user_unit, user_log_scale, rng.standard_normal(log_scale.shape))
-    user_mean = user_offset + user_mean / np.sqrt(np.maximum(m, 1))[..., None]
-    user = _scatter_columns(user_unit, user_log_scale, m, rng)
     weight = np.sqrt(n / np.maximum(total, 1)) * np.sqrt(m)  # the product n m could overflow
     between = weight[..., None] * (own_mean - user_mean)
-    columns = np.concatenate([own, user, between[..., :, None]], axis=-1)
+    columns = np.concatenate([own_columns, user_columns, between[..., :, None]], axis=-1)
     columns /= np.sqrt(np.maximum(total - 1, 1))[..., None, None]
     pooled_unit, pooled_scale = _triangularise(columns)
     shift = (n[..., None] * own_mean + m[..., None] * user_mean) / np.maximum(total, 1)[..., None]

@@ -495,6 +495,203 @@ def test_random_user_counts_are_fresh_for_every_run_text_and_update(monkeypatch)
         assert_mean("mean", column, 2.0)
 
 
+# Pools of real images
+
+# Skewed, heavy in one direction, and of different sizes: nothing that a Gaussian could be mistaken for.
+POOLS = [
+    np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [6.0, -2.0]]),
+    np.array([[2.0, 2.0], [2.5, 2.0], [-3.0, 1.0], [2.0, 2.25], [2.0, 2.5], [2.25, 2.0], [1.75, 2.0]]),
+]
+
+
+def images_with(mean, scatter_columns, n):
+    """Return n images, an array (n, d), whose mean and scatter are given; the scatter has rank < n."""
+    contrasts = np.linalg.svd(np.eye(n) - 1 / n)[0][:, : n - 1]  # orthonormal, each of sum zero
+    width = scatter_columns.shape[1]
+    padded = np.zeros((scatter_columns.shape[0], n - 1))
+    order = np.argsort(~(scatter_columns != 0).any(axis=0), kind="stable")[: min(width, n - 1)]
+    padded[:, : order.size] = scatter_columns[:, order]
+    return mean + contrasts @ padded.T
+
+
+@pytest.mark.parametrize("dim", [1, 2, 3])
+@pytest.mark.parametrize("several", [False, True])
+def test_pooling_with_a_pool_is_done_image_by_image(monkeypatch, dim, several):
+    """Mean and covariance of every text are numpy's, over images that have the scatter drawn for its own ones."""
+    rng = np.random.default_rng(dim)
+    pools = [rng.standard_exponential((size, dim)) for size in (3, 9)]
+    user = UserContent(stats.binom(7, 0.3), images=pools if several else pools[0])
+    initial = State.create([0.9, 0.1], rng.standard_normal((2, dim)), [TILTED[dim], 0.1 * TILTED[dim]], 200)
+    seen = {}
+
+    def spy(name, target):
+        original = getattr(target, name)
+
+        def recording(*arguments):
+            seen[name] = arguments, original(*arguments)
+            return seen[name][1]
+
+        monkeypatch.setattr(target, name, recording)
+
+    spy("draw_images", UserContent)
+    spy("_scatter_columns", factors)
+    spy("multiply", factors)
+    spy("_multinomial", updates)
+    spy("counts", UserContent)
+    new = image_update(initial, 8, 6, user)
+    n, m = seen["_multinomial"][1], seen["counts"][1]
+    # The update divides what `multiply` returned by sqrt(n) in place: by now it is the distance of the own mean.
+    own_mean, own, drawn = seen["multiply"][1], seen["_scatter_columns"][1], seen["draw_images"][1]
+    assert {(0, 0), (1, 0), (0, 1), (1, 1)} <= {*zip(np.minimum(n, 1).flat, np.minimum(m, 1).flat, strict=True)}
+    for r, k in np.ndindex(n.shape):
+        own_images = images_with(initial.mean[r, k] + own_mean[r, k], own[r, k], max(n[r, k], 1))[: n[r, k]]
+        users = drawn[r, k, : m[r, k]]
+        rows = {row.tobytes() for row in pools[k * several]}
+        assert all(image.tobytes() in rows for image in users)
+        images = np.concatenate([own_images, users])
+        if len(images) < 2:
+            np.testing.assert_array_equal(new.mean[r, k], initial.mean[r, k])
+            np.testing.assert_array_equal(new.cov[r, k], initial.cov[r, k])
+        else:
+            np.testing.assert_allclose(new.mean[r, k], images.mean(axis=0), rtol=1e-11, atol=1e-12)
+            cov = np.cov(images, rowvar=False, ddof=1).reshape(dim, dim)
+            np.testing.assert_allclose(new.cov[r, k], cov, rtol=1e-10, atol=1e-12)
+
+
+def test_two_images_in_a_pool_are_four_equally_likely_pairs():
+    """m = 2 from {a, b}, alone (no own image) and with one own image at a point c: every outcome, and how often."""
+    runs, a, b, c = 20_000, np.array([1.0, 0.0]), np.array([0.0, 3.0]), np.array([-1.0, 5.0])
+    initial = State.create([0.0, 1.0], [c, c], np.zeros((2, 2)), runs)
+    new = image_update(initial, 1, 31, UserContent(2, images=np.array([a, b])))
+    for text, own in ((0, []), (1, [c])):
+        seen = 0
+        for pairs in ([(a, a)], [(a, b), (b, a)], [(b, b)]):
+            images = np.array([*own, *pairs[0]])
+            same = np.isclose(new.mean[:, text], images.mean(axis=0), rtol=1e-12, atol=1e-12).all(axis=1)
+            cov = np.cov(images, rowvar=False, ddof=1)
+            np.testing.assert_allclose(new.cov[same, text], np.broadcast_to(cov, (same.sum(), 2, 2)), atol=1e-12)
+            assert stats.binomtest(int(same.sum()), runs, len(pairs) / 4).pvalue > FALSE_ALARM
+            seen += same.sum()
+        assert seen == runs
+    # Equal images have no scatter at all, and two points no second direction.
+    log_scale = new.images.log_scale[:, 0]
+    assert (np.isfinite(log_scale).sum(axis=1) == (new.mean[:, 0, 0] == 0.5)).all()
+
+
+def literal_updates(pool, n, m, steps, runs, rng):
+    """Mean (R, d) and covariance (R, d, d) after some updates of one text, every image drawn by itself."""
+    means, covs = [], []
+    for _ in range(runs):
+        mean, cov = np.zeros(2), TILTED[2]
+        for _ in range(steps):
+            own = rng.multivariate_normal(mean, cov, size=n)
+            images = np.concatenate([own, pool[rng.integers(len(pool), size=m)]])
+            mean, cov = images.mean(axis=0), np.cov(images, rowvar=False, ddof=1)
+        means.append(mean)
+        covs.append(cov)
+    return np.array(means), np.array(covs)
+
+
+@pytest.mark.parametrize(("n", "m"), [(2, 2), (6, 3), (1, 4)])
+def test_updates_with_a_pool_have_the_law_of_the_literal_ones(n, m):
+    pool, steps, runs = POOLS[0], 2, 3000
+    system = System(
+        State.create([1.0], np.zeros((1, 2)), TILTED[2]), 1, n, text_updates=0, user=UserContent(m, images=pool)
+    )
+    path = simulate(system, steps, runs, rng=32, every=steps)
+    mean, cov = literal_updates(pool, n, m, steps, runs, np.random.default_rng(33))
+    for found, expected in (
+        *zip(path.mean[:, 1, 0].T, mean.T, strict=True),
+        *((path.cov[:, 1, 0, i, j], cov[:, i, j]) for i, j in ((0, 0), (0, 1), (1, 1))),
+    ):
+        assert stats.ks_2samp(found, expected).pvalue > FALSE_ALARM
+
+
+@pytest.mark.parametrize(("n", "m"), [(20, 5), (3, 2), (4, 1)])
+def test_moments_under_a_pool_follow_the_recursion_of_its_own_law(n, m):
+    """Theorem 6.3 needs second moments only: the pool's mean, and its covariance with divisor n_i, not n_i - 1."""
+    steps, runs, s, text = 4, 20_000, n + m, 1
+    pool = POOLS[text]
+    start = np.array([0.5, -0.5])
+    system = System(
+        State.create([0.0, 1.0], np.zeros((2, 2)) + start, np.eye(2)),
+        1,
+        n,
+        text_updates=0,
+        user=UserContent(m, images=POOLS),
+    )
+    found = replicate(
+        system,
+        steps,
+        runs,
+        rng=34,
+        times=[1, steps],
+        statistics={
+            "F": lambda state: ((state.mean[:, text] - pool.mean(axis=0)) ** 2).sum(axis=1),
+            "T": lambda state: np.trace(state.cov[:, text], axis1=1, axis2=2),
+        },
+    )
+
+    def recursion(total):
+        f, t = ((start - pool.mean(axis=0)) ** 2).sum(), 2.0
+        for step in range(1, steps + 1):
+            f, t = (
+                (n / s) ** 2 * f + n / s**2 * t + m / s**2 * total,
+                n / s * t + m / s * total + n * m / (s * (s - 1)) * f,
+            )
+            if step in (1, steps):
+                yield {"F": f, "T": t}
+
+    def verdicts(total):
+        for i, expected in enumerate(recursion(total)):
+            for name, value in expected.items():
+                mean, error, skewness = (d[name][i] for d in (found.mean, found.standard_error, found.skewness))
+                yield check_equal(name, mean, error, value, runs=runs, skewness=skewness, false_alarm=FALSE_ALARM)
+
+    assert all(verdict.passed for verdict in verdicts(pool.var(axis=0).sum()))
+    assert not all(verdict.passed for verdict in verdicts(pool.var(axis=0, ddof=1).sum()))
+
+
+def test_images_of_a_pool_are_equally_likely_and_independent():
+    runs, number = 4000, 3
+    drawn = UserContent(number, images=POOLS).draw_images((runs, 2), number, np.random.default_rng(35))
+    assert drawn.shape == (runs, 2, number, 2)
+    for k, pool in enumerate(POOLS):
+        which = (drawn[:, k, :, None] == pool).all(axis=-1)
+        assert (which.sum(axis=-1) == 1).all()
+        code = np.ravel_multi_index(which.argmax(axis=-1).T, (len(pool),) * number)
+        assert stats.chisquare(np.bincount(code, minlength=len(pool) ** number)).pvalue > FALSE_ALARM
+    # The two texts draw from pools of their own, independently.
+    first = [(drawn[:, k, 0] == POOLS[k][0]).all(axis=-1) for k in range(2)]
+    assert_mean("both first images", first[0] & first[1], 1 / 28)
+
+
+def test_runs_with_a_pool_do_not_depend_on_workers_nor_on_the_runs_that_follow():
+    system = System(circle(2), 5, 6, user=UserContent(stats.binom(4, 0.5), images=[*POOLS]), image_updates=2)
+    one, two = (replicate(system, 3, 300, rng=36, statistics=tuple(STATISTICS), workers=w) for w in (1, 2))
+    path, longer = (simulate(system, 3, runs, rng=36) for runs in (256, 300))
+    np.testing.assert_array_equal(path.cov, longer.cov[:256])
+    for name in STATISTICS:
+        np.testing.assert_array_equal(one.mean[name], two.mean[name])
+        np.testing.assert_allclose(one.mean[name], getattr(longer, name).mean(axis=0), rtol=1e-12)
+
+
+def test_a_growing_corpus_may_have_one_pool_for_all_texts():
+    corpus = CorpusInjection(1.0, 0.5, [0.0, 0.0], np.eye(2))
+    system = System(circle(2), 5, 10, corpus=corpus, user=UserContent(40, images=POOLS[1][:1]))
+    path = simulate(system, 30, 4, rng=37)
+    assert path.p.shape[2] > 2
+    alive = path.p[:, -1] > 0.2
+    assert alive.any()
+    assert np.abs(path.mean[:, -1][alive] - POOLS[1][0]).max() < 1.0  # 40 copies of it in every update of at most 50
+
+
+def test_no_user_image_from_a_pool_changes_nothing():
+    initial, arguments = circle(3, 0.7), {"steps": 3, "runs": 3, "rng": 5}
+    none = simulate(System(initial, 5, 6, user=UserContent(0, images=POOLS[0])), **arguments)
+    np.testing.assert_array_equal(none.cov, simulate(System(initial, 5, 6), **arguments).cov)
+
+
 @pytest.mark.parametrize(("alpha", "epsilon", "floor"), [(0.05, 0.1, 0.4592), (0.2, 0.3, 0.7493), (0.5, 0.5, 0.6492)])
 def test_diversity_under_corpus_injection_attains_its_floor(alpha, epsilon, floor):
     """Separated texts: E D_t = D* + (D_0 - D*) lambda^t at every t, D* the sharp floor of Theorem 6.1."""
@@ -544,6 +741,43 @@ def test_means_of_new_texts_have_the_stated_law():
     for v in np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0], [1.0, -1.0]]):
         assert_law(found @ v / np.sqrt(v @ cov @ v), stats.norm.cdf)
     assert_law(np.einsum("ri,ij,rj->r", found, np.linalg.inv(cov), found), stats.chi2(2).cdf)
+
+
+def test_a_new_text_takes_one_of_the_listed_laws():
+    """Each of three laws equally often, mean with its own covariance, independently of the run and of the past."""
+    runs = 6000
+    mean = np.array([[3.0, -1.0], [0.0, 2.0], [5.0, 5.0]])
+    cov = np.array([np.eye(2), TILTED[2], np.diag([4.0, 0.0])])
+    corpus = CorpusInjection(1.0, 0.25, mean, cov)
+    start = State.create([1.0, 0.0, 0.0], np.zeros((3, 2)), np.eye(2), runs)
+    rng = np.random.default_rng(3)
+    state = inject_text(inject_text(start, corpus, rng), corpus, rng)
+    np.testing.assert_allclose(state.p, np.tile([0.5625, 0.1875, 0.25], (runs, 1)))
+    laws = (state.mean[:, 1:, None] == mean).all(axis=-1)
+    assert (laws.sum(axis=-1) == 1).all()
+    law = laws.argmax(axis=-1)
+    np.testing.assert_allclose(state.cov[:, 1:], cov[law], atol=1e-14)
+    np.testing.assert_array_equal(state.initial.mean[:, 1:], mean[law])
+    assert stats.chisquare(np.bincount(3 * law[:, 0] + law[:, 1], minlength=9)).pvalue > FALSE_ALARM
+
+
+def test_a_list_of_one_law_is_that_law():
+    cov = TILTED[2]
+    one = inject_text(circle(2, runs=50), CorpusInjection(0.5, 0.25, [[7.0, 8.0]], cov[None]), 4)
+    law = inject_text(circle(2, runs=50), CorpusInjection(0.5, 0.25, [7.0, 8.0], cov), 4)
+    np.testing.assert_array_equal(one.p, law.p)
+    np.testing.assert_array_equal(one.mean, law.mean)
+    np.testing.assert_array_equal(one.cov, law.cov)
+
+
+def test_runs_with_listed_laws_do_not_depend_on_workers():
+    corpus = CorpusInjection(0.5, 0.3, POOLS[0][:2], [np.eye(2), TILTED[2]])
+    system = System(circle(2), 5, 6, corpus=corpus)
+    one, two = (replicate(system, 4, 300, rng=38, workers=w) for w in (1, 2))
+    np.testing.assert_array_equal(one.mean["text_diversity"], two.mean["text_diversity"])
+    np.testing.assert_allclose(
+        one.mean["text_diversity"], simulate(system, 4, 300, rng=38).text_diversity.mean(axis=0), rtol=1e-12
+    )
 
 
 def test_texts_below_the_stated_mass_are_dropped():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -27,9 +28,11 @@ class CorpusInjection:
     ----------
     injection_prob : float in [0, 1], alpha
     injection_fraction : float in [0, 1], epsilon
-    mean : array (d,), mean of the image model of a new text
-    cov : array (d, d), its covariance
-    mean_cov : array (d, d) or None; given, the mean of each new text is drawn from N(`mean`, `mean_cov`)
+    mean : array (d,), mean of the image model of a new text; or (L, d), of L laws, of which each new text takes one,
+        drawn uniformly and independently of everything else
+    cov : array (d, d), its covariance; or (L, d, d), those of the L laws
+    mean_cov : array (d, d) or None; given, the mean of each new text is drawn from N(`mean`, `mean_cov`), which must
+        then be a single law
 
     Raises
     ------
@@ -49,10 +52,18 @@ class CorpusInjection:
     def __post_init__(self) -> None:
         for name in ("injection_prob", "injection_fraction"):
             object.__setattr__(self, name, check.probability(name, getattr(self, name)))
-        mean = check.real_array("mean", self.mean, (None,))
-        unit, log_scale = _single_factor("cov", self.cov, mean.size)
-        spread = np.zeros((mean.size, mean.size)) if self.mean_cov is None else self.mean_cov
-        spread_unit, spread_scale = _single_factor("mean_cov", spread, mean.size)
+        mean = check.real_array("mean", self.mean)
+        if mean.ndim not in (1, 2) or mean.size == 0:
+            raise ValueError(f"mean must have shape (d,) or (L, d), got {mean.shape}")
+        dim = mean.shape[-1]
+        cov = check.covariance("cov", self.cov, dim=dim)
+        if cov.shape[:-2] != mean.shape[:-1]:
+            raise ValueError(f"cov must have shape {(*mean.shape, dim)}, one for each mean, got {cov.shape}")
+        unit, log_scale = factors.factorise(cov)
+        if mean.ndim == 2 and self.mean_cov is not None:
+            raise ValueError(f"mean_cov must be None with a list of laws, got {self.mean_cov!r}")
+        spread = np.zeros((dim, dim)) if self.mean_cov is None else self.mean_cov
+        spread_unit, spread_scale = factors.factorise(check.single_covariance("mean_cov", spread, dim=dim))
         object.__setattr__(self, "mean", mean)
         object.__setattr__(self, "unit", unit)
         object.__setattr__(self, "log_scale", log_scale)
@@ -60,13 +71,26 @@ class CorpusInjection:
 
     def check_fits(self, dim: int) -> None:
         """Raise a ValueError unless new texts have images of d dimensions."""
-        if self.mean.size != dim:
-            raise ValueError(f"corpus.mean must have shape ({dim},), got {self.mean.shape}")
+        if self.mean.shape[-1] != dim:
+            raise ValueError(f"corpus.mean must have shape ({dim},) or (L, {dim}), got {self.mean.shape}")
+
+    def draw_laws(self, runs: int, rng: np.random.Generator) -> tuple[Array, Array, Array]:
+        """Draw the image model of a new text for each run: means (R, d), units (R, d, d) and log-scales (R, d)."""
+        if self.mean.ndim == 2:
+            law = rng.integers(len(self.mean), size=runs)
+            return self.mean[law], self.unit[law], self.log_scale[law]
+        mean = self.mean + rng.standard_normal((runs, self.mean.size)) @ self.mean_factor.T
+        return mean, np.broadcast_to(self.unit, (runs, *self.unit.shape)), np.broadcast_to(self.log_scale, mean.shape)
 
 
 @dataclass(frozen=True, eq=False)
 class UserContent:
     """User images that join every image update (Gao & Li 2025, Algorithm 3, eqs. 6.6-6.10).
+
+    Their law is a Gaussian, or a finite pool of images. From a pool every update draws the m images of a text anew,
+    uniformly, with replacement, and independently for each run and text. A user image then has the law that gives the
+    weight 1/n to each of the n images of the pool: its mean is the mean of the pool, its covariance that of the pool
+    with divisor n (``np.cov(pool, rowvar=False, bias=True)``), and no assumption of normality is left.
 
     Attributes
     ----------
@@ -74,6 +98,8 @@ class UserContent:
         the integers >= 0, such as ``stats.poisson(3)``, from which m is drawn anew for every run, text and update
     mean : array (d,) or (K, d), or None for the initial mean of each text
     cov : array (d, d) or (K, d, d), or None for the initial covariance of each text
+    images : array (n, d), the pool of all texts; or a list or tuple of K arrays (n_i, d), the pool of each text; or
+        None for Gaussian user images. With a pool `mean` and `cov` must be None.
 
     Raises
     ------
@@ -84,6 +110,7 @@ class UserContent:
     user_images: Any
     mean: Any = None
     cov: Any = None
+    images: Any = None
     unit: Array | None = field(init=False, repr=False, compare=False)
     log_scale: Array | None = field(init=False, repr=False, compare=False)
 
@@ -103,6 +130,37 @@ class UserContent:
             unit, log_scale = factors.factorise(cov)
         object.__setattr__(self, "unit", unit)
         object.__setattr__(self, "log_scale", log_scale)
+        if self.images is not None:
+            self._check_pools()
+
+    def _check_pools(self) -> None:
+        """Check `images` and make it an array, or a tuple of arrays."""
+        for name, value in (("mean", self.mean), ("cov", self.cov)):
+            if value is not None:
+                raise ValueError(f"{name} must be None with a pool of images, got an array of shape {value.shape}")
+        if not isinstance(self.images, (list, tuple)):
+            object.__setattr__(self, "images", check.real_array("images", self.images, (None, None)))
+            return
+        if not self.images:
+            raise ValueError("images must hold at least one pool, got none")
+        pools = tuple(check.real_array(f"images[{i}]", x, (None, None)) for i, x in enumerate(self.images))
+        widths = sorted({pool.shape[1] for pool in pools})
+        if len(widths) > 1:
+            raise ValueError(f"images must be pools of the same dimension, got dimensions {widths}")
+        object.__setattr__(self, "images", pools)
+
+    def draw_images(self, shape: tuple[int, int], number: int, rng: np.random.Generator) -> Array:
+        """Draw `number` images from the pool of each text, array (R, K, number, d) for `shape` (R, K)."""
+        stacked, size = self._stacked
+        drawn = rng.integers(size[:, None], size=(*shape, number)) + (np.cumsum(size) - size)[:, None]
+        images: Array = stacked[drawn]
+        return images
+
+    @cached_property
+    def _stacked(self) -> tuple[Array, NDArray[np.int64]]:
+        """All pools under each other, and how many images each has."""
+        pools = self.images if isinstance(self.images, tuple) else (self.images,)
+        return np.concatenate(pools), np.array([len(pool) for pool in pools])
 
     def counts(self, shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.int64]:
         """Return m for each of `shape`; a fixed m takes nothing from `rng`."""
@@ -117,6 +175,14 @@ class UserContent:
             if array is not None and array.shape not in allowed:
                 why = " (one law for all texts, since the corpus grows)" if grows else ""
                 raise ValueError(f"user.{name} must have a shape in {sorted(allowed)}{why}, got {array.shape}")
+        several = isinstance(self.images, tuple)
+        if several and (grows or len(self.images) != n_texts):
+            wanted = "one pool for all texts, since the corpus grows" if grows else f"one pool or a list of {n_texts}"
+            raise ValueError(f"user.images must be {wanted}, got a list of {len(self.images)}")
+        if self.images is not None:
+            width = (self.images[0] if several else self.images).shape[-1]
+            if width != dim:
+                raise ValueError(f"user.images must have dimension {dim}, got {width}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,8 +227,3 @@ class System:
         if self.user is not None:
             check.instance("user", self.user, UserContent)
             self.user.check_fits(n_texts, dim, grows=self.corpus is not None)
-
-
-def _single_factor(name: str, cov: Any, dim: int) -> tuple[Array, Array]:
-    """Check one (d, d) covariance and return its factor."""
-    return factors.factorise(check.single_covariance(name, cov, dim=dim))

@@ -207,6 +207,9 @@ def image_update(state: State, image_samples: int, rng: Any, user: UserContent |
     m = np.zeros_like(n) if user is None else user.counts(n.shape, rng)
     if user is None or not m.any():
         new = factors.refit(images.unit, images.log_scale, n, rng)
+    elif user.images is not None:
+        drawn = user.draw_images(n.shape, int(m.max()), rng)
+        new = factors.refit_with_images(images.mean, images.unit, images.log_scale, n, drawn, m, rng)
     else:
         shape = images.mean.shape
         mean = state.initial.mean if user.mean is None else np.broadcast_to(user.mean, shape)
@@ -252,7 +255,7 @@ def inject_text(state: State, corpus: CorpusInjection, rng: Any, drop_below: flo
     p = np.where((state.p < drop_below) & (state.p < state.p.max(axis=1, keepdims=True)), 0.0, state.p)
     p /= p.sum(axis=1, keepdims=True)
     hit = rng.random(state.runs) < corpus.injection_prob
-    mean = corpus.mean + rng.standard_normal((state.runs, state.dim)) @ corpus.mean_factor.T
+    mean, unit, log_scale = corpus.draw_laws(state.runs, rng)
     if not hit.any():
         return State(p, state.images, state.initial)
     if not (p == 0.0).any(axis=1)[hit].all():
@@ -266,8 +269,8 @@ def inject_text(state: State, corpus: CorpusInjection, rng: Any, drop_below: flo
     def filled(model: ImageModel) -> ImageModel:
         new = ImageModel(model.mean.copy(), model.unit.copy(), model.log_scale.copy())
         new.mean[rows, place] = mean[rows]
-        new.unit[rows, place] = corpus.unit
-        new.log_scale[rows, place] = corpus.log_scale
+        new.unit[rows, place] = unit[rows]
+        new.log_scale[rows, place] = log_scale[rows]
         return new
 
     return State(p, filled(state.images), filled(state.initial))
