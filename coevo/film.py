@@ -340,8 +340,5 @@ def _screen_tone(colour: str) -> str:
 
     rgb = np.array(to_rgb(colour))
     end = np.ones(3) if luminance(rgb) < 0.2 else np.zeros(3)
-    for share in np.linspace(0, 1, 101):
-        mixed: Array = (1 - share) * rgb + share * end
-        if 0.13 <= luminance(mixed) <= 0.29:
-            break
-    return to_hex(mixed.tolist())
+    mixed = ((1 - share) * rgb + share * end for share in np.linspace(0, 1, 101))
+    return to_hex(next(shade.tolist() for shade in mixed if 0.13 <= luminance(shade) <= 0.29))

@@ -51,9 +51,10 @@ class DeathTimes:
 def _longest(text_samples: int, image_samples: int, image_updates: int) -> int:
     """Return the macro steps after which a run is given up, 20 M + 60 N / S_I.
 
-    By Corollary 3.2, an equality for separated images, and Markov's inequality more than a tenth of the text diversity
-    is left after 20 M updates with a probability below 10 e^{-20}. After 60 N more image updates of the text that is
-    left, more than half of its image diversity is left with a probability below 2 e^{-60/4} = 6e-7 (Theorem 3.3).
+    For separated images Corollary 3.2 is an equality, and D >= 2 (M - 1) / M^2 unless D = 0: after 20 M updates the
+    text model is one-hot but for a probability of e^{-20} M^2 / (2 (M - 1)) (Markov). The mean of the seen images never
+    rises, and 60 N more updates from all N images multiply it by at most e^{-60/4} (Theorem 3.3): more than half of it
+    is left with a probability of at most 2 e^{-15} = 6e-7.
     """
     return 20 * text_samples + -(-60 * image_samples // image_updates)
 
@@ -66,11 +67,11 @@ def death_times(system: System, runs: int, *, rng: Any, cap: int | None = None) 
     Parameters
     ----------
     system : System with an initial state of one run, in which at least two texts have mass and images are not points;
-        both models must be updated
+        both models must be updated; what is said of the cap holds for separated images
     runs : int >= 1
     rng : seed or numpy Generator
     cap : int >= 1, the longest a run is followed, in macro steps; by default 20 M + 60 N / S_I, which a run of
-        separated texts survives with a probability below 1e-6
+        separated texts and M <= 512 survives with a probability below 2e-6
 
     Returns
     -------
@@ -122,10 +123,10 @@ def summarise(times: DeathTimes) -> dict[str, float]:
     -------
     dict
         ``first_seen_50``, ..., ``first_archive_10``: share of the runs in which the text model dies first, against
-        either image measure and at either level in per cent; deaths in the same macro step count one half each, and
-        ``tie_...`` is their share. ``text_median``, ``text_low``, ``text_high`` and the same for ``seen``: median time
-        at the first level and its 95 % interval (order statistics), NaN where it is beyond the cap. ``censored``:
-        share of the runs that reached the cap before both these deaths.
+        either image measure and at either level in per cent; deaths in the same macro step count one half each (so do
+        two that were not seen), and ``tie_...`` is their share. ``text_median``, ``text_low``, ``text_high`` and the
+        same for ``seen``: median time at the first level and its 95 % interval (order statistics), NaN where it is
+        beyond the cap. ``censored``: share of the runs that reached the cap before both these deaths.
 
     Raises
     ------

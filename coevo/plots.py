@@ -293,10 +293,7 @@ def bound(
     """
     _require(ax, label=label)
     x, y = _pair("t", t, "values", values)
-    on_heat = any(isinstance(item, QuadMesh) for item in ax.collections)
-    style: dict[str, Any] = {"path_effects": [_halo(3.2)]} if on_heat else {}
-    style |= {"linewidth": 1.7, "linestyle": (0, (4, 2.2)), "zorder": 4}
-    _curve(ax, x, y, label, _ink("bound", colour), at, side, **style)
+    _curve(ax, x, y, label, _ink("bound", colour), at, side, linewidth=1.7, linestyle=(0, (4, 2.2)), zorder=4)
 
 
 def exact(
@@ -1013,10 +1010,12 @@ def _filled(values: Any) -> Array:
 
 
 def _curve(ax: Axes, x: Array, y: Array, label: str, ink: str, at: float | None, side: str, **style: Any) -> None:
-    """Draw a line and, with `at`, its name beside it, on the side that a sloping line leaves free."""
+    """Draw a line, on a heat map with a halo, and, with `at`, its name on the side that a sloping line leaves free."""
     _require(ax, label=label)
     check.choice("side", side, ("above", "below"))
     fraction = None if at is None else check.number("at", at, minimum=0.0, maximum=1.0)
+    if any(isinstance(item, QuadMesh) for item in ax.collections):
+        style["path_effects"] = [_halo(style["linewidth"] + 1.5)]
     ax.plot(x, y, color=ink, label=label if fraction is None else f"_{label}", **style)
     seen = np.flatnonzero(np.isfinite(y))
     if fraction is None or seen.size == 0:

@@ -31,6 +31,7 @@ import scipy
 from joblib import Parallel, delayed
 from tqdm import tqdm
 
+import coevo
 from coevo import _validation as check
 from coevo._validation import Array
 
@@ -138,7 +139,9 @@ class Sweep:
         TypeError, ValueError
             If `point` is no point of the grid, or the function of the sweep returns no mapping of names to numbers.
         """
-        where = self._on_grid(point)
+        check.instance("point", point, Mapping)
+        index = _index(self.grid, point)
+        where = {key: values[k] for (key, values), k in zip(self.grid.items(), index, strict=True)}
         key = json.dumps(where, sort_keys=True).encode()
         entropy = [self.seed, int.from_bytes(hashlib.sha256(key).digest()[:16])]
         rng = np.random.default_rng(np.random.SeedSequence(entropy))
@@ -146,12 +149,6 @@ class Sweep:
         if not values:
             raise ValueError(f"point must return at least one number, got none at {where}")
         return {check.instance("names of point's result", k, str): _rounded(k, v) for k, v in values.items()}
-
-    def _on_grid(self, point: Mapping[str, Scalar]) -> Point:
-        given = dict(check.instance("point", point, Mapping))
-        if set(given) != set(self.grid):
-            raise ValueError(f"point must give {list(self.grid)}, got {list(given)}")
-        return {key: values[_place(key, values, given[key])] for key, values in self.grid.items()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,9 +181,7 @@ class Stored:
         ValueError
             If `point` is no point of the grid.
         """
-        if set(point) != set(self.grid):
-            raise ValueError(f"point must give {list(self.grid)}, got {list(point)}")
-        index = tuple(_place(key, tuple(axis.tolist()), point[key]) for key, axis in self.grid.items())
+        index = _index({key: axis.tolist() for key, axis in self.grid.items()}, point)
         return {name: float(array[index]) for name, array in self.values.items()}
 
 
@@ -232,18 +227,16 @@ def load(path: str | os.PathLike[str], sweep: Sweep) -> Stored:
         raise FileNotFoundError(f"{file} is missing; compute it with: python -m coevo.sweeps {sweep.name}")
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
-        identity, names, rows = content["sweep"], content["columns"], content["rows"]
-        provenance, layout = content["provenance"], content["format"]
+        identity, provenance, layout = content["sweep"], content["provenance"], content["format"]
+        names, table = list(content["columns"]), np.array(content["rows"], dtype=np.float64)
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{file} must be a stored sweep, got something else: {error!r}") from error
     if layout != _FORMAT:
         raise ValueError(f"{file} must have format {_FORMAT}, got {layout}")
-    _same_identity(file, identity, sweep)
-    table = np.array(rows, dtype=np.float64)
-    if table.shape != (math.prod(sweep.shape), len(names)):
-        raise ValueError(
-            f"{file} must hold {math.prod(sweep.shape)} rows of {len(names)} numbers, got shape {table.shape}"
-        )
+    _same_identity(file, identity, sweep, f"compute it again with: python -m coevo.sweeps {sweep.name}")
+    shape = (math.prod(sweep.shape), len(names))
+    if table.shape != shape:
+        raise ValueError(f"{file} must hold {shape[0]} rows of {shape[1]} numbers, got shape {table.shape}")
     return Stored(
         grid={key: np.array(values) for key, values in sweep.grid.items()},
         values={name: table[:, k].reshape(sweep.shape) for k, name in enumerate(names)},
@@ -296,24 +289,17 @@ def compute(
     todo = [index for index in range(len(points)) if index not in done]
     jobs = (delayed(_indexed)(sweep, index, points[index]) for index in todo)
     finished = Parallel(n_jobs=workers, return_as="generator_unordered", pre_dispatch="2*n_jobs")(jobs)
-    bar = tqdm(
-        finished,
-        total=len(points),
-        initial=len(done),
-        desc=sweep.name,
-        unit="point",
-        disable=None if progress is None else not progress,
-    )
+    silent = None if progress is None else not progress  # None: tqdm looks for a terminal
+    bar = tqdm(finished, total=len(points), initial=len(done), desc=sweep.name, unit="point", disable=silent)
     with part.open("a", encoding="utf-8", newline="\n") as lines:
         for index, values in bar:
             done[index] = values
+            names = list(next(iter(done.values())))
+            if list(values) != names:
+                raise ValueError(f"point must return {names} everywhere, got {list(values)} at {points[index]}")
             lines.write(json.dumps({"point": index, "values": values}) + "\n")
             lines.flush()
-    names = list(done[0])
-    for index in range(len(points)):
-        if list(done[index]) != names:
-            raise ValueError(f"point must return {names} everywhere, got {list(done[index])} at {points[index]}")
-    _write(target, sweep, names, [[done[index][name] for name in names] for index in range(len(points))])
+    _write(target, sweep, list(done[0]), [list(done[index].values()) for index in range(len(points))])
     part.unlink()
     return load(target, sweep)
 
@@ -364,8 +350,8 @@ def _status(sweep: Sweep, target: Path) -> str:
     return "current"
 
 
-def _same_identity(file: Path, found: Any, sweep: Sweep) -> None:
-    """Refuse what was computed with another definition, and say in what it differs."""
+def _same_identity(file: Path, found: Any, sweep: Sweep, remedy: str) -> None:
+    """Refuse what was computed with another definition; say in what it differs and what helps."""
     wanted = sweep.identity
     # Compared as text, so that the order of the axes counts; 1 and 1.0 are different definitions too.
     if json.dumps(found) == json.dumps(wanted):
@@ -375,7 +361,7 @@ def _same_identity(file: Path, found: Any, sweep: Sweep) -> None:
         if json.dumps(have) != json.dumps(wanted[key]):
             raise ValueError(
                 f"{file} must belong to the sweep {sweep.name!r} with {key} = {json.dumps(wanted[key])}, "
-                f"got {json.dumps(have)}; remove it or compute it again"
+                f"got {json.dumps(have)}; {remedy}"
             )
     raise ValueError(f"{file} must belong to the sweep {sweep.name!r}, got more: {sorted(set(found) - set(wanted))}")
 
@@ -393,7 +379,7 @@ def _resumed(part: Path, sweep: Sweep) -> dict[int, dict[str, float | int | None
         done = {int(line["point"]): dict(line["values"]) for line in rest}
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{part} must be the part file of a sweep, got something else: {error!r}") from error
-    _same_identity(part, first, sweep)
+    _same_identity(part, first, sweep, "finish that sweep or remove the file")
     if whole != text:
         part.write_text(whole, encoding="utf-8", newline="\n")
     return done
@@ -401,8 +387,6 @@ def _resumed(part: Path, sweep: Sweep) -> dict[int, dict[str, float | int | None
 
 def _write(target: Path, sweep: Sweep, names: list[str], rows: list[list[Any]]) -> None:
     """Write the target under another name and rename it: readers see the old file or the new one."""
-    import coevo  # at the top it would be half imported when the package itself is
-
     provenance = {
         "coevo": coevo.__version__,
         "numpy": np.__version__,
@@ -450,12 +434,14 @@ def _axis(name: str, values: Any) -> tuple[Scalar, ...]:
     return tuple(axis)
 
 
-def _place(name: str, values: Sequence[Scalar], value: Any) -> int:
-    """Return where on an axis a value is."""
-    for place, known in enumerate(values):
-        if known == value:
-            return place
-    raise ValueError(f"{name} must be one of {list(values)}, got {value!r}")
+def _index(grid: Mapping[str, Sequence[Scalar]], point: Mapping[str, Any]) -> tuple[int, ...]:
+    """Return where a point is on each axis of a grid."""
+    if set(point) != set(grid):
+        raise ValueError(f"point must give {list(grid)}, got {list(point)}")
+    for key, axis in grid.items():
+        if point[key] not in axis:
+            raise ValueError(f"{key} must be one of {list(axis)}, got {point[key]!r}")
+    return tuple(axis.index(point[key]) for key, axis in grid.items())
 
 
 def _path(path: Any) -> Path:

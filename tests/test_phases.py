@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from coevo import State, System, circle, phases, simulate, sweeps
+from coevo import State, System, circle, phases, simulate, sweeps, wishart
 from coevo.phases import LEVELS, WHICH_DIES_FIRST, DeathTimes, death_times, summarise
 from coevo.theory import image, text
 from coevo.theory import phases as theory
@@ -240,5 +240,8 @@ def test_bad_arguments_of_the_prediction(call: Any, error: type[Exception], mess
 
 def test_the_cap_is_what_its_docstring_says() -> None:
     assert phases._longest(10, 7, 4) == 200 + 105
-    assert 10 * np.exp(-20) < 3e-8
+    assert np.exp(-20) * 512**2 / (2 * 511) < 6e-7
+    nu = np.arange(1, 2000)  # N - 1
+    slow = np.exp(np.log(wishart.contraction_constant(nu, 1)) * 60 * (nu + 1))
+    assert slow.max() < np.exp(-15)
     assert 2 * np.exp(-15) < 7e-7

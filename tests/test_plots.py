@@ -214,10 +214,11 @@ def test_label_of_a_line_that_is_nowhere_defined_is_left_out(ax: Axes) -> None:
     assert "nan nan" in text_of(ax)
 
 
-def test_bound_has_a_halo_on_a_heat_map_only(ax: Axes) -> None:
-    plots.bound(ax, T, T, "plain", at=None)
+@pytest.mark.parametrize("draw", [plots.bound, plots.exact])
+def test_laws_have_a_halo_on_a_heat_map_only(ax: Axes, draw: Callable[..., None]) -> None:
+    draw(ax, T, T, "plain", at=None)
     plots.heat(ax, T, T, np.ones((5, 5)), label="probability")
-    plots.bound(ax, T, T, "over heat", at=None)
+    draw(ax, T, T, "over heat", at=None)
     assert [bool(line.get_path_effects()) for line in ax.lines] == [False, True]
 
 

@@ -1,7 +1,7 @@
 """Which of two collapsing models dies first: half-lives, the crossover, and the limit that one number decides.
 
-Beyond the paper; built on Gao & Li 2025, Corollary 3.2 (text) and Theorem 3.3 (images). The images separate the texts,
-the text model starts uniform and every image model at sigma^2 I. Let M and N grow while
+Beyond the paper; built on Gao & Li 2025, Corollary 3.2 (text) and Theorem 3.3 (images). The images separate the texts
+throughout, the text model starts uniform and every image model at sigma^2 I. Let M and N grow while
 
     theta = S_I M / (S_T N)
 
@@ -160,10 +160,10 @@ def limit_share(
     dim : int
         d, 1 or 2.
     level : float
-        In (0, 1).
+        In (0, 1); that the simulator's shares tend to the limit's is proved for at most 1/2.
     runs, resolution : int
-        Paths and steps per unit of tau = S_T t / M, at least 2. From 100 to 400 steps the share moves by less than
-        0.01 (K = 5, all theta).
+        Paths and steps per unit of tau = S_T t / M, at least 2. From 200 to 800 steps the share moves by 0.01 at most
+        (K = 5, theta from 1/4 to 8; standard error 0.005).
 
     Returns
     -------
@@ -188,8 +188,7 @@ def limit_share(
     first = np.zeros(0)
     while len(p):
         p = rng.multinomial(m, p) / m
-        # A lost text has no clock any more; its images are gone, and beyond u = 400 nobody can tell.
-        du = np.minimum(theta / np.maximum(m * p, theta / 400), 400.0)
+        du = theta / np.maximum(m * p, theta / 400)  # at most 400, which ends the images of a lost text
         noise = rng.standard_normal((2 * d - 1, *p.shape))
         growth = np.exp(drift * du + np.sqrt(du / 2) * noise[:d])
         if d == 2:
