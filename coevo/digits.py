@@ -130,9 +130,10 @@ def load_digits(dim: int = 16, *, held_out: float = 0.5, rng: Any = 0) -> Digits
     Parameters
     ----------
     dim : int >= 1
-        Latent dimension d, at most the number of directions in which the training pictures vary: 60 for the default
-        split (and 61 for all pictures, since three pixels never carry ink), where `decode` is exact on them. For the
-        default split the ten covariances are positive definite up to d = 46; beyond, a label lacks a direction.
+        Latent dimension d, at most the number of directions in which the training pictures vary, where `decode` is
+        exact on them: 60 for the default split, 61 for all pictures (three pixels never carry ink), fewer for a small
+        training part. For the default split the ten covariances are positive definite up to d = 46; beyond, a label
+        lacks a direction.
     held_out : float in [0, 0.9]
         Share of the pictures of each label that is kept for tests.
     rng : seed (int >= 0), SeedSequence or numpy Generator

@@ -219,6 +219,8 @@ class Explorer:
     def _grid(self) -> dict[tuple[Value, ...], Curves]:
         grid = {tuple(setting.values()): self._simulate(setting) for setting in self.settings()}
         first = next(iter(grid.values()))
+        if len(set(column(first.x))) < first.x.size:
+            raise ValueError(f"compute must give x that differ in four digits, got {first.x}")
         for values, curves in grid.items():
             same = np.array_equal(curves.x, first.x) and list(curves.laws) == list(first.laws)
             if not same or list(curves.bounds) != list(first.bounds):
@@ -237,7 +239,10 @@ class Explorer:
             raise ValueError("compute must give finite values (positive ones on a log axis), got none")
         room = 0.08 * float(y.max() - y.min()) or 1.0
         low, high = float(y.min()) - room, float(y.max()) + room
-        return (10.0**low, 10.0**high) if self.log_y else (low, high)
+        ends = (10.0**low, 10.0**high) if self.log_y else (low, high)
+        if plots.significant(ends[0]) == plots.significant(ends[1]):
+            raise ValueError(f"compute must give values that differ in four digits, got {ends[0]!r} to {ends[1]!r}")
+        return ends
 
     def _height(self, y: Array) -> Array:
         with np.errstate(divide="ignore", invalid="ignore"):

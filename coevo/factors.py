@@ -8,6 +8,7 @@ direction (a singular covariance) has s = -inf, and its column of U carries no m
 A refit needs no images. Given n draws from N(mu, Sigma) with factor L, the sample mean is mu + L z / sqrt(n) and the
 unbiased sample covariance is L A A^T L^T / (n - 1), with z standard normal and A an independent Bartlett factor
 of a Wishart matrix with n - 1 degrees of freedom. The cost does not depend on n, and nothing is approximated.
+Only given images (`refit_with_images`) are taken one by one.
 """
 
 from __future__ import annotations

@@ -58,7 +58,7 @@ def film_of_run(
     *,
     title: str,
     alt: str,
-    readouts: Sequence[str] = (),
+    readouts: Sequence[str] | None = None,
     window: float | None = None,
     own: int | None = None,
 ) -> Film:
@@ -73,7 +73,8 @@ def film_of_run(
     title : a few words above the film
     alt : what is to be seen, for a reader who does not see it
     readouts : T short lines, one a frame (45 letters fit a phone); none by default
-    window : images are shown where both coordinates are at most this large; by default all of them
+    window : the second coordinate runs from minus to plus this number, in all frames, and the first as far as the
+        page is wide, in the same units; by default every image is inside
     own : how many texts have a colour and a shape of their own, at least 1; by default all. Later ones, of a corpus
         that grows, share the colour of what comes from outside
 
@@ -87,18 +88,10 @@ def film_of_run(
         If an argument is of the wrong kind or empty, arrays do not fit, or a text model does not sum to 1.
     """
     times, lines = _frames(t, readouts, title, alt)
-    images = check.real_array("points", points, (times.size, None, 2))
-    owner = check.integer_array("text_index", text_index, minimum=0)
-    masses = check.probability_vector("p", p, batch=True)
-    if masses.ndim != 2 or len(masses) != times.size:
-        raise ValueError(f"p must have shape ({times.size}, K), got {masses.shape}")
-    if owner.shape != images.shape[:2] or owner.max() >= masses.shape[1]:
-        raise ValueError(
-            f"text_index must have shape {images.shape[:2]} and integers below {masses.shape[1]}, "
-            f"got shape {owner.shape} and {owner.max()}"
-        )
-    reach = plots.significant(float(np.abs(images).max()) * 1.05) if window is None else window
-    reach = check.number("window", reach, minimum=0.0, open_minimum=True)
+    _, masses, images, owner = plots.run_frames(times, p, points, text_index)
+    reach = plots.significant(float(np.abs(images).max()) * 1.05) or 1.0
+    if window is not None:
+        reach = check.number("window", window, minimum=0.0, open_minimum=True)
     n_texts = masses.shape[1]
     numbers = list(range(1, n_texts + 1))
     known = n_texts if own is None else min(n_texts, check.integer("own", own, minimum=1))
@@ -109,8 +102,8 @@ def film_of_run(
             "k": k,
             "r": lines[k],
             "p": np.round(masses[k], 3).tolist(),
-            "x": column(np.round(images[k, :, 0], 3)),
-            "y": column(np.round(images[k, :, 1], 3)),
+            "x": column(reach * np.round(images[k, :, 0] / reach, 4)),
+            "y": column(reach * np.round(images[k, :, 1] / reach, 4)),
             "i": (owner[k] + 1).tolist(),
         }
         for k in range(times.size)
@@ -180,7 +173,7 @@ def film_of_run(
     spec = _film(title, alt, times, rows, layers, height=400)
     spec["resolve"] = {"scale": {"x": "independent", "y": "independent"}}
     table = [
-        f"  t = {times[k]}: p {' '.join(f'{mass:.3f}' for mass in masses[k])}; {lines[k]}".rstrip("; ")
+        f"  t = {times[k]}: p {' '.join(f'{mass:.3f}' for mass in masses[k])}; {lines[k]}".removesuffix("; ")
         for k in _few(times.size)
     ]
     return Film(spec, "\n".join([f"Film: {title}, {times.size} frames", *table]))
@@ -192,8 +185,8 @@ def film_of_pictures(
     *,
     title: str,
     alt: str,
-    column_labels: Sequence[str] = (),
-    readouts: Sequence[str] = (),
+    column_labels: Sequence[str] | None = None,
+    readouts: Sequence[str] | None = None,
 ) -> Film:
     """Make a film of small pictures that stand in rows and columns.
 
@@ -219,10 +212,8 @@ def film_of_pictures(
     ink = check.real_array("pictures", pictures, (times.size, None, None, None, None))
     if ink.min() < 0 or ink.max() > 1:
         raise ValueError(f"pictures must hold ink in [0, 1], got {ink.min():g} to {ink.max():g}")
-    words = [check.instance("column_labels", word, str) for word in column_labels]
     rows, columns, high, wide = ink.shape[1:]
-    if words and len(words) != columns:
-        raise ValueError(f"column_labels must be {columns}, one a column, or none, got {len(words)}")
+    words = [] if column_labels is None else plots.words("column_labels", column_labels, columns)
     levels: NDArray[np.int64] = np.rint(_LEVELS * ink).astype(np.int64)
     frames = [
         {"k": k, "r": lines[k], "s": "".join(f"{level:x}" for level in levels[k].ravel())} for k in range(times.size)
@@ -282,23 +273,20 @@ def film_of_pictures(
     spec["padding"] = {"left": 5, "right": 5, "top": 5, "bottom": 24 if words else 5}
     mean = ink.mean(axis=(3, 4))
     table = [
-        f"  t = {times[k]}: mean ink {plots.sample(mean[k].ravel(), keep_small=False)}; {lines[k]}".rstrip("; ")
+        f"  t = {times[k]}: mean ink {plots.sample(mean[k].ravel(), keep_small=False)}; {lines[k]}".removesuffix("; ")
         for k in _few(times.size)
     ]
     return Film(spec, "\n".join([f"Film: {title}, {times.size} frames of {rows} x {columns} pictures", *table]))
 
 
-def _frames(t: ArrayLike, readouts: Sequence[str], title: str, alt: str) -> tuple[NDArray[np.int64], list[str]]:
+def _frames(t: ArrayLike, readouts: Sequence[str] | None, title: str, alt: str) -> tuple[NDArray[np.int64], list[str]]:
     """Check what both films have, and return the times and one line of words each."""
     for name, words in (("title", title), ("alt", alt)):
         if not check.instance(name, words, str).strip():
             raise ValueError(f"{name} must say something, got {words!r}")
     times = check.integer_array("t", t, minimum=0)
     plots.increasing("t", times)
-    lines = [check.instance("readouts", line, str) for line in readouts] or [""] * times.size
-    if len(lines) != times.size:
-        raise ValueError(f"readouts must be {times.size}, one a frame, or none, got {len(lines)}")
-    return times, lines
+    return times, [""] * times.size if readouts is None else plots.words("readouts", readouts, times.size)
 
 
 def _film(

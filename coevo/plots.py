@@ -51,6 +51,7 @@ __all__ = [
     "plate",
     "points",
     "readable_ticks",
+    "run_frames",
     "runs",
     "sample",
     "scatter_images",
@@ -60,6 +61,7 @@ __all__ = [
     "snapshots",
     "text_bars",
     "use_style",
+    "words",
     "write",
 ]
 
@@ -698,8 +700,8 @@ def pictures(
     _require(ax)
     ink = check.real_array("images", images, (None, None, None, None))
     rows, columns, height, width = ink.shape
-    names = _words("row_labels", row_labels, rows)
-    heads = _words("column_labels", column_labels, columns)
+    names = words("row_labels", row_labels, rows)
+    heads = words("column_labels", column_labels, columns)
     usual = float(ink.max()) if ink.max() > 0 else 1.0
     darkest = usual if black is None else check.number("black", black, minimum=0.0, open_minimum=True)
     wide, gap = width / height, 0.06
@@ -721,6 +723,34 @@ def pictures(
 
 class _Row(Container):
     """The pictures of one row of a gallery, as bars are held together by a BarContainer."""
+
+
+def run_frames(
+    t: ArrayLike, p: ArrayLike, points: ArrayLike, text_index: ArrayLike
+) -> tuple[Array, Array, Array, NDArray[np.int64]]:
+    """Check a run that is shown at several times, and return it as arrays.
+
+    Parameters
+    ----------
+    t : (T,) times, increasing
+    p : (T, K) text models
+    points : (T, n, 2) images
+    text_index : (T, n) the text of each image, an integer from 0 to K - 1
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of the wrong kind or out of its range, arrays do not fit, or a row of `p` does not sum to 1.
+    """
+    times = increasing("t", t)
+    shares = check.probability_vector("p", check.real_array("p", p, (times.size, None)), batch=True)
+    images = check.real_array("points", points, (times.size, None, 2))
+    owner = check.integer_array("text_index", text_index, minimum=0)
+    if owner.shape != images.shape[:2]:
+        raise ValueError(f"text_index must have shape {images.shape[:2]}, got {owner.shape}")
+    if owner.max() >= shares.shape[1]:
+        raise ValueError(f"text_index must be less than {shares.shape[1]}, the number of texts, got {owner.max()}")
+    return times, shares, images, owner
 
 
 def snapshots(
@@ -761,15 +791,8 @@ def snapshots(
     TypeError, ValueError
         If an argument is of the wrong kind or out of its range, arrays do not fit, or a row of `p` does not sum to 1.
     """
-    times = increasing("t", t)
-    shares = check.probability_vector("p", check.real_array("p", p, (times.size, None)), batch=True)
-    images = check.real_array("points", points, (times.size, None, 2))
-    owner = check.integer_array("text_index", text_index, minimum=0)
+    times, shares, images, owner = run_frames(t, p, points, text_index)
     count = shares.shape[1]
-    if owner.shape != images.shape[:2]:
-        raise ValueError(f"text_index must have shape {images.shape[:2]}, got {owner.shape}")
-    if owner.max() >= count:
-        raise ValueError(f"text_index must be less than {count}, the number of texts, got {owner.max()}")
     reach = float(np.abs(images).max()) or 1.0
     if window is not None:
         reach = check.number("window", window, minimum=0.0, open_minimum=True)
@@ -1093,8 +1116,20 @@ def _require(ax: Axes, **words: str) -> None:
         check.instance(name, word, str)
 
 
-def _words(name: str, value: Sequence[str], count: int) -> list[str]:
-    """Refuse what is no sequence of `count` texts."""
+def words(name: str, value: Sequence[str], count: int) -> list[str]:
+    """Check a sequence of texts and return it as a list.
+
+    Parameters
+    ----------
+    name : what errors call it
+    value : the texts; a single text is none
+    count : how many there must be
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `value` is no sequence of `count` texts.
+    """
     if isinstance(value, str) or not isinstance(value, Sequence):
         raise TypeError(f"{name} must be a sequence of {count} texts, got {value!r}")
     if len(value) != count:

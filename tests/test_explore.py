@@ -426,3 +426,36 @@ def test_notebook_runs_is_stored_without_widgets_and_is_compared(tmp_path: Path)
     run = subprocess.run([*command, "-W", "ignore"], cwd=tmp_path, capture_output=True, text=True, check=False)
     failed = re.findall(r"^FAILED chapter.ipynb::Cell (\d)", run.stdout, re.M)
     assert (failed, "2 failed, 2 passed" in run.stdout) == (["2", "3"], True), run.stdout
+
+
+def test_the_band_is_two_standard_errors_on_either_side() -> None:
+    flat = make(lambda M, sigma: Curves(T, 0.5 + 0 * T, 0.1 + 0 * T), y_range=(0, 1))
+    (path,) = re.findall(r'mark-area[^>]*>\s*<path[^>]*d="([^"]+)"', svg(flat.spec))
+    assert {round(float(y)) for y in re.findall(r"[ML]-?[\d.]+,(-?[\d.]+)", path)} == {90, 210}  # 0.7 and 0.3 of 300
+
+
+def test_the_window_holds_exact_laws_too() -> None:
+    low, high = make(lambda M, sigma: Curves(T, 0 * T, 0 * T, {}, {"law": T}))._window
+    assert low < 0
+    assert high > T[-1]
+
+
+def test_the_tooltip_names_every_law_and_labels_have_the_colour_of_their_line() -> None:
+    spec = make().spec
+    unseen = spec["layer"][0]["layer"][-1]
+    assert [entry["field"] for entry in unseen["encoding"]["tooltip"]] == ["x", "m", "e", "b0", "b1", "b2"]
+    assert [layer["mark"]["color"] for layer in spec["layer"][1:3]] == [SCREEN["bound"]] * 2
+
+
+def test_a_readout_is_no_markup() -> None:
+    box = make(lambda M, sigma: Curves(T, T, T, readout="a < b")).widget()
+    assert any(getattr(child, "value", None) == "<b>a &lt; b</b>" for child in box.children)
+
+
+def test_numbers_that_four_digits_cannot_tell_are_refused() -> None:
+    far = make(lambda M, sigma: Curves(1e5 + T / 30, T, T))
+    with pytest.raises(ValueError, match="compute must give x that differ in four digits"):
+        far.curves()
+    flat = make(lambda M, sigma: Curves(T, 1 + 1e-7 * T, 0 * T))
+    with pytest.raises(ValueError, match="compute must give values that differ in four digits, got"):
+        flat.spec  # noqa: B018

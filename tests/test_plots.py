@@ -726,3 +726,8 @@ def test_plate_closes_a_figure_of_pyplot() -> None:
     fig = plt.figure()
     plots.plate(fig)
     assert not plt.get_fignums()
+
+
+def test_half_of_all_mass_still_fits_the_lower_axis() -> None:
+    fig = plots.snapshots([0, 1], [[0.5, 0.5, 0]] * 2, np.ones((2, 3, 2)), np.zeros((2, 3), dtype=int))
+    assert fig.axes[0].get_yticks()[-1] == 0.5

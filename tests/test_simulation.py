@@ -1081,3 +1081,13 @@ def test_a_generator_and_a_seed_sequence_are_seeds_too():
     assert not np.array_equal(first, second)  # each call takes the next child of its sequence
     np.testing.assert_array_equal(first, simulate(system, 2, rng=np.random.default_rng(3)).p)
     np.testing.assert_array_equal(simulate(system, 2, rng=np.random.SeedSequence(5)).p, simulate(system, 2, rng=5).p)
+
+
+def test_a_run_does_not_feel_whether_others_receive_a_text():
+    """The numbers drawn in a macro step are the same whether any run is hit or none."""
+    laws = CorpusInjection(0.0, 0.2, np.zeros((3, 2)), np.stack([np.eye(2)] * 3))
+    rng, alone = np.random.default_rng(8), np.random.default_rng(8)
+    inject_text(circle(4).repeat(5), laws, rng)
+    alone.random(5)
+    laws.draw_laws(5, alone)
+    assert rng.random() == alone.random()

@@ -65,6 +65,7 @@ class CorpusInjection:
         spread = np.zeros((dim, dim)) if self.mean_cov is None else self.mean_cov
         spread_unit, spread_scale = factors.factorise(check.single_covariance("mean_cov", spread, dim=dim))
         object.__setattr__(self, "mean", mean)
+        object.__setattr__(self, "cov", cov)
         object.__setattr__(self, "unit", unit)
         object.__setattr__(self, "log_scale", log_scale)
         object.__setattr__(self, "mean_factor", spread_unit * np.exp(spread_scale))
@@ -91,6 +92,7 @@ class UserContent:
     uniformly, with replacement, and independently for each run and text. A user image then has the law that gives the
     weight 1/n to each of the n images of the pool: its mean is the mean of the pool, its covariance that of the pool
     with divisor n (``np.cov(pool, rowvar=False, bias=True)``), and no assumption of normality is left.
+    Every image is really drawn, so time and memory grow with m; with Gaussian user images they do not.
 
     Attributes
     ----------
