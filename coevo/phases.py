@@ -18,7 +18,7 @@ from scipy import stats
 from coevo import _validation as check
 from coevo._validation import Array
 from coevo.measures import text_diversity_unchecked
-from coevo.simulation import ImageModel, State, System, circle, macro_step
+from coevo.simulation import State, System, circle, macro_step
 from coevo.sweeps import Sweep
 
 __all__ = ["LEVELS", "WHICH_DIES_FIRST", "DeathTimes", "death_times", "summarise"]
@@ -66,8 +66,8 @@ def death_times(system: System, runs: int, *, rng: Any, cap: int | None = None) 
 
     Parameters
     ----------
-    system : System with an initial state of one run, in which at least two texts have mass and images are not points;
-        both models must be updated; what is said of the cap holds for separated images
+    system : System without corpus and user content, with an initial state of one run, in which at least two texts have
+        mass and images are not points; both models must be updated; what is said of the cap holds for separated images
     runs : int >= 1
     rng : seed or numpy Generator
     cap : int >= 1, the longest a run is followed, in macro steps; by default 20 M + 60 N / S_I, which a run of
@@ -87,6 +87,11 @@ def death_times(system: System, runs: int, *, rng: Any, cap: int | None = None) 
     rng = check.generator(rng)
     check.integer("system.image_updates", system.image_updates, minimum=1)
     check.integer("system.text_updates", system.text_updates, minimum=1)
+    for name in ("corpus", "user"):
+        if (content := getattr(system, name)) is not None:
+            raise ValueError(f"system.{name} must be None, got {content!r}")
+    if system.initial.runs != 1:
+        raise ValueError(f"system.initial must hold 1 run, got {system.initial.runs}")
     usual = _longest(system.text_samples, system.image_samples, system.image_updates)
     cap = check.integer("cap", usual if cap is None else cap, minimum=1)
     state = system.initial.repeat(runs)
@@ -104,7 +109,7 @@ def death_times(system: System, runs: int, *, rng: Any, cap: int | None = None) 
         text, seen, archive = (np.isfinite(time[alive]) for time in times)
         finished = text[:, 0] & seen[:, 0] & (text | (seen & archive)).all(axis=1)
         if finished.any():
-            alive, state = alive[~finished], _kept(state, ~finished)
+            alive, state = alive[~finished], state.select(~finished)
             if alive.size == 0:
                 break
     return DeathTimes(text=times[0], seen=times[1], archive=times[2], cap=cap)
@@ -125,8 +130,9 @@ def summarise(times: DeathTimes) -> dict[str, float]:
         ``first_seen_50``, ..., ``first_archive_10``: share of the runs in which the text model dies first, against
         either image measure and at either level in per cent; deaths in the same macro step count one half each (so do
         two that were not seen), and ``tie_...`` is their share. ``text_median``, ``text_low``, ``text_high`` and the
-        same for ``seen``: median time at the first level and its 95 % interval (order statistics), NaN where it is
-        beyond the cap. ``censored``: share of the runs that reached the cap before both these deaths.
+        same for ``seen``: median time at the first level, of an even number of runs the lower middle value, and its
+        95 % interval (order statistics); NaN where they are beyond the cap, and for both ends of fewer than 6 runs,
+        which have no such interval. ``censored``: share of the runs that reached the cap before both these deaths.
 
     Raises
     ------
@@ -144,10 +150,11 @@ def summarise(times: DeathTimes) -> dict[str, float]:
             result[f"tie_{key}"] = tie
     runs = len(times.text)
     # The interval between these order statistics misses the median with probability at most 0.025 on each side.
-    rank = int(stats.binom.ppf(0.025, runs, 0.5))
+    rank = int(stats.binom.ppf(0.025, runs, 0.5))  # 0 for fewer than 6 runs
     for name, values in (("text", times.text), ("seen", times.seen)):
         ordered = np.sort(values[:, 0])
-        picked = {"median": ordered[(runs - 1) // 2], "low": ordered[max(rank - 1, 0)], "high": ordered[-max(rank, 1)]}
+        low, high = (ordered[rank - 1], ordered[-rank]) if rank else (np.nan, np.nan)
+        picked = {"median": ordered[(runs - 1) // 2], "low": low, "high": high}
         result |= {f"{name}_{key}": float(v) if np.isfinite(v) else np.nan for key, v in picked.items()}
     result["censored"] = float(np.isinf(times.text[:, 0] + times.seen[:, 0]).mean())
     return result
@@ -156,13 +163,6 @@ def summarise(times: DeathTimes) -> dict[str, float]:
 def _measures(state: State) -> tuple[Array, Array, Array]:
     images = state.images.diversity
     return text_diversity_unchecked(state.p), (state.p * images).sum(axis=1), images.mean(axis=1)
-
-
-def _kept(state: State, rows: Any) -> State:
-    def some(model: ImageModel) -> ImageModel:
-        return ImageModel(model.mean[rows], model.unit[rows], model.log_scale[rows])
-
-    return State(state.p[rows], some(state.images), some(state.initial))
 
 
 def _point(

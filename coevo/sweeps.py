@@ -11,6 +11,7 @@ the points, the number of workers and an interruption change nothing.
 from __future__ import annotations
 
 import argparse
+import copy
 import datetime
 import hashlib
 import importlib
@@ -51,6 +52,9 @@ DIGITS = 4
 
 _FORMAT = 1
 
+#: Integers beyond this are not exact as floats, which is what `Stored` may hold them as.
+_EXACT = 2**53
+
 
 @dataclass(frozen=True, eq=False)
 class Sweep:
@@ -62,8 +66,8 @@ class Sweep:
     point : ``point(rng, **parameters)`` -> mapping of names to numbers, the same names at every point; `rng` is a
         numpy Generator, the parameters are those of the point and the fixed ones. NaN stands for "does not exist";
         infinity is refused.
-    grid : parameter -> its values, in the order of the axes; numbers or texts, all different
-    fixed : parameters that are the same at every point; anything that JSON holds exactly
+    grid : parameter -> its values, in the order of the axes; all numbers (integers up to 2^53) or all texts, different
+    fixed : parameters that are the same at every point; anything that JSON holds exactly. `point` receives a copy.
     seed : int >= 0
     version : int >= 1, raised whenever `point` would give other numbers
 
@@ -88,6 +92,12 @@ class Sweep:
         if not grid:
             raise ValueError("grid must have at least one parameter, got none")
         fixed = dict(check.instance("fixed", self.fixed, Mapping))
+        for argument, names in (("grid", grid), ("fixed", fixed)):
+            for key in names:
+                if not isinstance(key, str) or not key.isidentifier() or key == "rng":
+                    raise ValueError(
+                        f"{argument} must name its parameters by identifiers other than 'rng', got {key!r}"
+                    )
         if twice := set(grid) & set(fixed):
             raise ValueError(f"fixed must not hold parameters of the grid, got {min(twice)!r} in both")
         try:
@@ -97,7 +107,7 @@ class Sweep:
         if not exact:
             raise ValueError(f"fixed must hold what JSON holds exactly, got {fixed!r}")
         object.__setattr__(self, "grid", grid)
-        object.__setattr__(self, "fixed", fixed)
+        object.__setattr__(self, "fixed", copy.deepcopy(fixed))
         object.__setattr__(self, "seed", check.integer("seed", self.seed, minimum=0))
         object.__setattr__(self, "version", check.integer("version", self.version, minimum=1))
 
@@ -145,7 +155,7 @@ class Sweep:
         key = json.dumps(where, sort_keys=True).encode()
         entropy = [self.seed, int.from_bytes(hashlib.sha256(key).digest()[:16])]
         rng = np.random.default_rng(np.random.SeedSequence(entropy))
-        values = check.instance("point's result", self.point(rng, **where, **self.fixed), Mapping)
+        values = check.instance("point's result", self.point(rng, **where, **copy.deepcopy(self.fixed)), Mapping)
         if not values:
             raise ValueError(f"point must return at least one number, got none at {where}")
         return {check.instance("names of point's result", k, str): _rounded(k, v) for k, v in values.items()}
@@ -228,7 +238,10 @@ def load(path: str | os.PathLike[str], sweep: Sweep) -> Stored:
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
         identity, provenance, layout = content["sweep"], content["provenance"], content["format"]
-        names, table = list(content["columns"]), np.array(content["rows"], dtype=np.float64)
+        names, rows = list(content["columns"]), content["rows"]
+        if not all(_storable(value) for row in rows for value in row):
+            raise ValueError("rows must hold finite numbers or null")
+        table = np.array(rows, dtype=np.float64)
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{file} must be a stored sweep, got something else: {error!r}") from error
     if layout != _FORMAT:
@@ -240,7 +253,7 @@ def load(path: str | os.PathLike[str], sweep: Sweep) -> Stored:
     return Stored(
         grid={key: np.array(values) for key, values in sweep.grid.items()},
         values={name: table[:, k].reshape(sweep.shape) for k, name in enumerate(names)},
-        fixed=dict(sweep.fixed),
+        fixed=copy.deepcopy(dict(sweep.fixed)),
         provenance=provenance,
     )
 
@@ -256,7 +269,8 @@ def compute(
     """Compute a sweep and store it, unless `path` holds it already.
 
     Finished points go to a file beside the target, ``<path>.part``, one JSON line each. Interrupted, the next call
-    takes them from there and computes the others. The target itself is written at the end and in one piece.
+    takes them from there and computes the others. The target itself is written at the end and in one piece. One call
+    at a time may compute a target: two would share its part file.
 
     Parameters
     ----------
@@ -280,6 +294,8 @@ def compute(
     target = _path(path)
     workers = check.integer("workers", workers, minimum=1)
     check.instance("force", force, bool)
+    if not (progress is None or isinstance(progress, bool)):
+        raise TypeError(f"progress must be a bool or None, got {progress!r}")
     if not force and _status(sweep, target) == "current":
         return load(target, sweep)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -300,7 +316,7 @@ def compute(
             lines.write(json.dumps({"point": index, "values": values}) + "\n")
             lines.flush()
     _write(target, sweep, list(done[0]), [list(done[index].values()) for index in range(len(points))])
-    part.unlink()
+    part.unlink(missing_ok=True)
     return load(target, sweep)
 
 
@@ -353,17 +369,16 @@ def _status(sweep: Sweep, target: Path) -> str:
 def _same_identity(file: Path, found: Any, sweep: Sweep, remedy: str) -> None:
     """Refuse what was computed with another definition; say in what it differs and what helps."""
     wanted = sweep.identity
-    # Compared as text, so that the order of the axes counts; 1 and 1.0 are different definitions too.
-    if json.dumps(found) == json.dumps(wanted):
-        return
-    for key in wanted:
+    for key, value in wanted.items():
         have = found.get(key) if isinstance(found, dict) else found
-        if json.dumps(have) != json.dumps(wanted[key]):
+        # Compared as text, because 1 and 1.0 are different definitions; of the keys, only the order of the axes counts.
+        if json.dumps(have, sort_keys=key != "grid") != json.dumps(value, sort_keys=key != "grid"):
             raise ValueError(
-                f"{file} must belong to the sweep {sweep.name!r} with {key} = {json.dumps(wanted[key])}, "
+                f"{file} must belong to the sweep {sweep.name!r} with {key} = {json.dumps(value)}, "
                 f"got {json.dumps(have)}; {remedy}"
             )
-    raise ValueError(f"{file} must belong to the sweep {sweep.name!r}, got more: {sorted(set(found) - set(wanted))}")
+    if more := sorted(set(found) - set(wanted)):
+        raise ValueError(f"{file} must belong to the sweep {sweep.name!r}, got more: {more}")
 
 
 def _resumed(part: Path, sweep: Sweep) -> dict[int, dict[str, float | int | None]]:
@@ -376,7 +391,9 @@ def _resumed(part: Path, sweep: Sweep) -> dict[int, dict[str, float | int | None
         return {}
     try:
         first, *rest = (json.loads(line) for line in whole.splitlines())
-        done = {int(line["point"]): dict(line["values"]) for line in rest}
+        done = {_place(line["point"], sweep): dict(line["values"]) for line in rest}
+        if wrong := [line for line in rest if not all(map(_storable, line["values"].values()))]:
+            raise ValueError(f"values must be finite numbers or null, got {wrong[0]}")
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{part} must be the part file of a sweep, got something else: {error!r}") from error
     _same_identity(part, first, sweep, "finish that sweep or remove the file")
@@ -408,29 +425,59 @@ def _write(target: Path, sweep: Sweep, names: list[str], rows: list[list[Any]]) 
         draft.unlink(missing_ok=True)
 
 
-def _rounded(name: str, value: Any) -> float | int | None:
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real) or math.isinf(value):
-        raise ValueError(f"point must return finite numbers or NaN, got {name} = {value!r}")
-    if math.isnan(value):
+def _place(index: Any, sweep: Sweep) -> int:
+    return check.integer("point", index, minimum=0, maximum=math.prod(sweep.shape) - 1)
+
+
+def _number(value: Any) -> float | None:
+    """Return a number as a float, infinite if it is too large for one, and None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, Real):
         return None
-    number = float(f"{float(value):.{DIGITS}g}") + 0.0  # + 0.0 turns -0.0 into 0.0
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
+
+
+def _storable(value: Any) -> bool:
+    """Whether a value read from a file is one that `_rounded` returns."""
+    number = _number(value)
+    return value is None or (number is not None and math.isfinite(number))
+
+
+def _rounded(name: str, value: Any) -> float | int | None:
+    number = _number(value)
+    if number is None or math.isinf(number):
+        raise ValueError(f"point must return finite numbers or NaN, got {name} = {value!r}")
+    if math.isnan(number):
+        return None
+    # Ten digits come first, because a last-bit difference would tip a tie such as 0.015625.
+    number = float(f"{float(f'{number:.10g}'):.{DIGITS}g}")
     return int(number) if number.is_integer() and abs(number) < 10**DIGITS else number
 
 
 def _axis(name: str, values: Any) -> tuple[Scalar, ...]:
     """Return the values of one axis as plain numbers or texts."""
-    if isinstance(values, str) or not isinstance(values, (Sequence, np.ndarray)):
+    if (
+        isinstance(values, str)
+        or not isinstance(values, (Sequence, np.ndarray))
+        or getattr(values, "shape", None) == ()
+    ):
         raise TypeError(f"grid[{name!r}] must be a sequence of numbers or texts, got {values!r}")
     axis: list[Scalar] = []
     for value in values:
-        if isinstance(value, (bool, np.bool_)) or not isinstance(value, (Integral, Real, str)):
+        number = _number(value)
+        if number is None and not isinstance(value, str):
             raise TypeError(f"grid[{name!r}] must hold numbers or texts, got {value!r}")
-        plain = value if isinstance(value, str) else int(value) if isinstance(value, Integral) else float(value)
-        if isinstance(plain, float) and not math.isfinite(plain):
-            raise ValueError(f"grid[{name!r}] must hold finite numbers, got {plain}")
-        axis.append(plain)
+        if isinstance(value, Integral) and abs(int(value)) > _EXACT:
+            raise ValueError(f"grid[{name!r}] must hold integers from -2^53 to 2^53, got {value}")
+        if number is not None and not math.isfinite(number):
+            raise ValueError(f"grid[{name!r}] must hold finite numbers, got {number}")
+        axis.append(str(value) if number is None else int(value) if isinstance(value, Integral) else number)
     if not axis or len(set(axis)) < len(axis):
         raise ValueError(f"grid[{name!r}] must hold different values, at least one, got {axis}")
+    if len({isinstance(value, str) for value in axis}) > 1:
+        raise TypeError(f"grid[{name!r}] must hold numbers alone or texts alone, got {axis}")
     return tuple(axis)
 
 
@@ -439,8 +486,9 @@ def _index(grid: Mapping[str, Sequence[Scalar]], point: Mapping[str, Any]) -> tu
     if set(point) != set(grid):
         raise ValueError(f"point must give {list(grid)}, got {list(point)}")
     for key, axis in grid.items():
-        if point[key] not in axis:
-            raise ValueError(f"{key} must be one of {list(axis)}, got {point[key]!r}")
+        value = point[key]
+        if not (isinstance(value, str) or _number(value) is not None) or value not in axis:  # True is no 1
+            raise ValueError(f"{key} must be one of {list(axis)}, got {value!r}")
     return tuple(axis.index(point[key]) for key, axis in grid.items())
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import os
 import runpy
 import sys
 from collections.abc import Mapping
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +63,32 @@ def test_a_point_depends_on_the_seed_and_on_the_point_alone(tmp_path: Path) -> N
     assert small().evaluate({"b": 0.5, "a": 2})["noise"] == first[1, 0]
 
 
+def test_the_order_of_the_axes_changes_no_number(tmp_path: Path) -> None:
+    first = compute(small(), tmp_path / "first.json")
+    other = compute(small(grid={"b": (0.5, 0.25), "a": (1, 2, 4)}), tmp_path / "other.json")
+    for name in first.values:
+        np.testing.assert_array_equal(other[name], first[name].T)
+
+
+def test_a_point_cannot_change_what_is_fixed(tmp_path: Path) -> None:
+    seen = []
+
+    def greedy(rng: np.random.Generator, *, a: int, bag: dict[str, list[int]]) -> Mapping[str, float]:
+        seen.append(list(bag["list"]))
+        bag["list"].append(a)
+        return {"x": len(bag["list"])}
+
+    mine = {"bag": {"list": [7]}}
+    sweep = Sweep("greedy", greedy, {"a": (1, 2, 3)}, 0, 1, mine)
+    before = json.dumps(sweep.identity)
+    mine["bag"]["list"].append(8)
+    stored = compute(sweep, tmp_path / "s.json")
+    assert seen == [[7], [7], [7]]
+    assert stored["x"].tolist() == [2, 2, 2]
+    stored.fixed["bag"]["list"].append(9)
+    assert json.dumps(sweep.identity) == before
+
+
 def test_workers_change_nothing_but_the_time(tmp_path: Path) -> None:
     compute(small(), tmp_path / "one.json")
     compute(small(), tmp_path / "two.json", workers=2)
@@ -87,6 +115,62 @@ def test_an_interrupted_sweep_goes_on(tmp_path: Path) -> None:
     assert len(calls) == 4 + 3  # nothing that was finished is computed again
     np.testing.assert_equal(numbers(resumed), numbers(whole))
     assert not part.exists()
+
+
+def test_two_interruptions_in_the_middle_of_a_line(tmp_path: Path) -> None:
+    whole = compute(small(), tmp_path / "whole.json")
+    target, part = tmp_path / "s.json", tmp_path / "s.json.part"
+    calls, finished = 0, []
+
+    def stops(rng: np.random.Generator, **parameters: Any) -> Mapping[str, float]:
+        nonlocal calls
+        calls += 1
+        if calls in (3, 6):
+            raise KeyboardInterrupt
+        finished.append((parameters["a"], parameters["b"]))
+        return draw(rng, **parameters)
+
+    for torn in ('{"point": 5, "val', '{"point": 1, "values": {"sum": 1'):
+        with pytest.raises(KeyboardInterrupt):
+            compute(small(point=stops), target)
+        with part.open("a") as lines:
+            lines.write(torn)
+    resumed = compute(small(point=stops), target)
+    assert len(finished) == len(set(finished)) == 6
+    np.testing.assert_equal(numbers(resumed), numbers(whole))
+
+
+def test_a_finished_point_is_in_the_part_file_at_once(tmp_path: Path) -> None:
+    def lines(rng: np.random.Generator, **parameters: Any) -> Mapping[str, float]:
+        return {"lines": len((tmp_path / "s.json.part").read_text().splitlines())}
+
+    assert compute(small(point=lines), tmp_path / "s.json")["lines"].ravel().tolist() == [1, 2, 3, 4, 5, 6]
+
+
+def test_points_finished_out_of_order_keep_their_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = compute(small(), tmp_path / "whole.json")
+
+    def backwards(**settings: Any) -> Any:
+        return lambda jobs: [function(*values) for function, values, _ in reversed(list(jobs))]
+
+    monkeypatch.setattr(sweeps, "Parallel", backwards)
+    np.testing.assert_equal(numbers(compute(small(), tmp_path / "s.json")), numbers(whole))
+
+
+def test_the_target_is_renamed_and_not_written_in_place(tmp_path: Path) -> None:
+    target, old = tmp_path / "s.json", tmp_path / "old.json"
+    compute(small(), target)
+    os.link(target, old)
+    compute(small(version=2), target)
+    assert load(old, small())["sum"].shape == load(target, small(version=2))["sum"].shape
+
+
+def test_the_part_file_may_be_gone_at_the_end(tmp_path: Path) -> None:
+    def removes(rng: np.random.Generator, **parameters: Any) -> Mapping[str, float]:
+        (tmp_path / "s.json.part").unlink(missing_ok=True)
+        return draw(rng, **parameters)
+
+    assert compute(small(point=removes), tmp_path / "s.json")["sum"].shape == (3, 2)
 
 
 def test_a_part_file_without_a_whole_line_begins_again(tmp_path: Path) -> None:
@@ -133,6 +217,19 @@ def test_numbers_of_another_definition_are_refused(tmp_path: Path, change: dict[
         compute(small(**change), target)
 
 
+def test_the_order_of_the_outer_keys_does_not_count(tmp_path: Path) -> None:
+    target = tmp_path / "s.json"
+    sweep = small(grid={"b": (0.5, 0.25), "a": (1, 2, 4)})
+    compute(sweep, target)
+    content = json.loads(target.read_text())
+    content["sweep"] = dict(sorted(content["sweep"].items()))
+    target.write_text(json.dumps(dict(sorted(content.items()))))
+    assert load(target, sweep)["sum"].shape == (2, 3)
+    target.write_text(json.dumps(content, sort_keys=True))  # and now the axes are in another order
+    with pytest.raises(ValueError, match="grid = "):
+        load(target, sweep)
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
@@ -140,6 +237,11 @@ def test_numbers_of_another_definition_are_refused(tmp_path: Path, change: dict[
         (lambda text: text[:-20], "must be a stored sweep"),
         (lambda text: text.replace('"columns"', '"column"'), "must be a stored sweep"),
         (lambda text: text.replace('"rows": [', '"rows": {}, "old": ['), "must be a stored sweep"),
+        (lambda text: text.replace("[11.5, ", "[Infinity, "), "finite numbers or null"),
+        (lambda text: text.replace("[11.5, ", "[NaN, "), "finite numbers or null"),
+        (lambda text: text.replace("[11.5, ", '["11.5", '), "finite numbers or null"),
+        (lambda text: text.replace("[11.5, ", "[true, "), "finite numbers or null"),
+        (lambda text: text.replace("[11.5, ", f"[1{'0' * 400}, "), "finite numbers or null"),
         (lambda text: text.replace('"format": 1', '"format": 2'), "must have format 1, got 2"),
         (lambda text: text.replace('"columns": ["sum", ', '"columns": ['), "6 rows of 2 numbers, got shape .6, 3."),
         (lambda text: text.replace('"digits"', '"digit"'), "digits = 4, got null"),
@@ -159,19 +261,41 @@ def test_damaged_files_are_refused(tmp_path: Path, damage: Any, message: str) ->
         compute(small(), target)
 
 
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('{"point": 6, "values": {"x": 1}}', "point must be at most 5, got 6"),
+        ('{"point": -1, "values": {"x": 1}}', "point must be an integer >= 0 and <= 5, got -1"),
+        ('{"point": 1.5, "values": {"x": 1}}', "point must be an integer"),
+        ('{"point": true, "values": {"x": 1}}', "point must be an integer"),
+        ('{"point": 1, "values": {"x": Infinity}}', "values must be finite numbers or null"),
+        ('{"point": 1, "values": {"x": NaN}}', "values must be finite numbers or null"),
+        ('{"point": 1, "values": {"x": "1"}}', "values must be finite numbers or null"),
+        ('{"point": 1, "values": [1]}', ""),
+    ],
+)
+def test_damaged_part_files_are_refused(tmp_path: Path, line: str, message: str) -> None:
+    part = tmp_path / "s.json.part"
+    part.write_text(json.dumps(small().identity) + "\n" + line + "\n")
+    with pytest.raises(ValueError, match=rf"s\.json\.part must be the part file of a sweep.*{message}"):
+        compute(small(), tmp_path / "s.json")
+
+
 def test_a_missing_file_names_the_command(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"python -m coevo\.sweeps small-one"):
         load(tmp_path / "none.json", small())
 
 
 def test_the_file_is_small_and_made_of_lines(tmp_path: Path) -> None:
+    tie = math.nextafter(0.15625, 1)  # rounds like 0.15625 itself
+
     def third(rng: np.random.Generator, *, a: int) -> Mapping[str, float]:
-        return {"x": 10 * a / 3, "whole": 3.0, "zero": -1e-300 * 1e-300, "big": 123456.0}
+        return {"x": 10 * a / 3, "whole": 3.0, "zero": -1e-300 * 1e-300, "big": 123456.0, "tie": tie}
 
     target = tmp_path / "s.json"
     compute(Sweep("thirds", third, {"a": (1, 2)}, 0, 1), target)
     text = target.read_text()
-    assert "\n  [3.333, 3, 0, 123500.0],\n  [6.667, 3, 0, 123500.0]\n" in text
+    assert "\n  [3.333, 3, 0, 123500.0, 0.1562],\n  [6.667, 3, 0, 123500.0, 0.1562]\n" in text
 
 
 def test_a_failed_write_leaves_nothing_behind(tmp_path: Path) -> None:
@@ -197,6 +321,16 @@ def test_a_failed_write_leaves_nothing_behind(tmp_path: Path) -> None:
         ({"grid": {"a": (True,)}}, TypeError, "must hold numbers or texts, got True"),
         ({"grid": {"a": (None,)}}, TypeError, "must hold numbers or texts, got None"),
         ({"grid": {"a": (1.0, math.nan)}}, ValueError, "must hold finite numbers, got nan"),
+        ({"grid": {"a": (Fraction(10**400),)}}, ValueError, "must hold finite numbers, got inf"),
+        ({"grid": {"a": (1, 2**53 + 1)}}, ValueError, r"must hold integers from -2\^53 to 2\^53, got 9007199254740993"),
+        ({"grid": {"a": (-(10**400),)}}, ValueError, "must hold integers from"),
+        ({"grid": {"a": (1, "1")}}, TypeError, "must hold numbers alone or texts alone, got .1, '1'."),
+        ({"grid": {"a": np.array(3)}}, TypeError, "must be a sequence"),
+        ({"grid": {"a": ((1, 2), (3,))}}, TypeError, r"must hold numbers or texts, got \(1, 2\)"),
+        ({"grid": {"a b": (1, 2)}}, ValueError, "grid must name its parameters by identifiers .*, got 'a b'"),
+        ({"grid": {"rng": (1, 2)}}, ValueError, "grid must name its parameters by .* other than 'rng', got 'rng'"),
+        ({"fixed": {3: 1}}, ValueError, "fixed must name its parameters by identifiers .*, got 3"),
+        ({"fixed": {"rng": 1}}, ValueError, "fixed must name its parameters by identifiers .*, got 'rng'"),
         ({"grid": {"a": ()}}, ValueError, "must hold different values, at least one"),
         ({"grid": {"a": (1, 1.0)}}, ValueError, "must hold different values"),
         ({"fixed": 3}, TypeError, "fixed must be a Mapping"),
@@ -222,6 +356,8 @@ def test_bad_definitions(change: dict[str, Any], error: type[Exception], message
         ({"x": math.inf}, ValueError, "finite numbers or NaN, got x = inf"),
         ({"x": "1"}, ValueError, "finite numbers or NaN, got x = '1'"),
         ({"x": True}, ValueError, "finite numbers or NaN, got x = True"),
+        ({"x": np.True_}, ValueError, "finite numbers or NaN, got x = .*True"),
+        ({"x": 10**400}, ValueError, "finite numbers or NaN, got x = 1000"),
     ],
 )
 def test_bad_results_of_a_point(result: Any, error: type[Exception], message: str) -> None:
@@ -243,6 +379,8 @@ def test_bad_arguments(tmp_path: Path) -> None:
     for call, error, message in (
         (lambda: small().evaluate({"a": 1}), ValueError, "point must give ..a., .b.."),
         (lambda: small().evaluate({"a": 3, "b": 0.5}), ValueError, "a must be one of .1, 2, 4., got 3"),
+        (lambda: small().evaluate({"a": True, "b": 0.5}), ValueError, "a must be one of .1, 2, 4., got True"),
+        (lambda: small().evaluate({"a": np.ones(2), "b": 0.5}), ValueError, "a must be one of .1, 2, 4., got array"),  # type: ignore[dict-item]
         (lambda: small().evaluate([1]), TypeError, "point must be a Mapping"),  # type: ignore[arg-type]
         (lambda: stored["none"], ValueError, "name must be one of sum, noise, half, got 'none'"),
         (lambda: stored.at(a=1), ValueError, "point must give"),
@@ -252,10 +390,27 @@ def test_bad_arguments(tmp_path: Path) -> None:
         (lambda: compute(3, tmp_path / "s.json"), TypeError, "sweep must be a Sweep"),  # type: ignore[arg-type]
         (lambda: compute(small(), tmp_path / "s.json", workers=0), ValueError, "workers must be an integer >= 1"),
         (lambda: compute(small(), tmp_path / "s.json", force=1), TypeError, "force must be a bool"),  # type: ignore[arg-type]
+        (
+            lambda: compute(small(), tmp_path / "s.json", progress=1),  # type: ignore[arg-type]
+            TypeError,
+            "progress must be a bool or None, got 1",
+        ),
         (lambda: find("none"), ValueError, "name must be one of which-dies-first, got 'none'"),
     ):
         with pytest.raises(error, match=message):
             call()
+
+
+def test_axes_of_texts_and_of_numpy_numbers(tmp_path: Path) -> None:
+    def length(rng: np.random.Generator, *, word: str, k: int) -> Mapping[str, float]:
+        return {"x": len(word) + k}
+
+    sweep = Sweep("words", length, {"word": np.array(["one", "three"]), "k": np.array([2**53, -4])}, 0, 1)
+    assert sweep.grid == {"word": ("one", "three"), "k": (2**53, -4)}
+    assert {type(value) for axis in sweep.grid.values() for value in axis} == {str, int}
+    stored = compute(sweep, tmp_path / "s.json", progress=False)
+    assert stored.at(word="three", k=-4) == {"x": 1}
+    assert stored.at(word=stored.grid["word"][0], k=stored.grid["k"][1]) == {"x": -1}
 
 
 # ---- the command ---------------------------------------------------------------------------------------

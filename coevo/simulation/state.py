@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from coevo import _validation as check
 from coevo import factors
@@ -146,7 +147,7 @@ class State:
 
         return self._map(copies)
 
-    def select(self, rows: slice) -> State:
+    def select(self, rows: slice | NDArray[np.bool_]) -> State:
         """Return the runs in `rows`."""
         return self._map(lambda array: array[rows].copy())
 
