@@ -212,6 +212,14 @@ def instance(name: str, value: Any, kind: type) -> Any:
     return value
 
 
+def words(name: str, value: Any) -> str:
+    """Return `value` if it is a text that says something."""
+    text: str = instance(name, value, str)
+    if not text.strip():
+        raise ValueError(f"{name} must say something, got {text!r}")
+    return text
+
+
 def plain(value: Any) -> Any:
     """Return a float for a number or an array without axes, and any other array as it is."""
     array = np.asarray(value)

@@ -64,8 +64,7 @@ class Control:
         argument = check.instance("name", self.name, str).isidentifier() and not keyword.iskeyword(self.name)
         if not argument or self.name == "rng":
             raise ValueError(f"name must be an argument of compute other than rng, got {self.name!r}")
-        if not check.instance("label", self.label, str).strip():
-            raise ValueError(f"label of {self.name} must say something, got {self.label!r}")
+        check.words(f"label of {self.name}", self.label)
         for value in check.instance(f"values of {self.name}", self.values, tuple):
             if not _is_value(value):
                 raise TypeError(f"values of {self.name} must be finite numbers or texts, got {value!r}")
@@ -172,8 +171,7 @@ class Explorer:
         except (TypeError, ValueError) as error:
             raise TypeError(f"compute must take {names} by name, all else by default, got {error}") from error
         for name in ("x_label", "y_label", "title", "alt", "simulated_label"):
-            if not check.instance(name, getattr(self, name), str).strip():
-                raise ValueError(f"{name} must say something, got {getattr(self, name)!r}")
+            check.words(name, getattr(self, name))
         check.choice("role", self.role, tuple(SCREEN))
         check.instance("log_y", self.log_y, bool)
         if self.y_range is not None:

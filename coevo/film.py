@@ -281,9 +281,8 @@ def film_of_pictures(
 
 def _frames(t: ArrayLike, readouts: Sequence[str] | None, title: str, alt: str) -> tuple[NDArray[np.int64], list[str]]:
     """Check what both films have, and return the times and one line of words each."""
-    for name, words in (("title", title), ("alt", alt)):
-        if not check.instance(name, words, str).strip():
-            raise ValueError(f"{name} must say something, got {words!r}")
+    check.words("title", title)
+    check.words("alt", alt)
     times = check.integer_array("t", t, minimum=0)
     plots.increasing("t", times)
     return times, [""] * times.size if readouts is None else plots.words("readouts", readouts, times.size)
