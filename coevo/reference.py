@@ -1,8 +1,12 @@
-"""Algorithms 1, 2 and 3 of Gao & Li (2025) written out literally: one run, one image at a time.
+"""Algorithms written out literally: one run, one image or point at a time.
+
+Algorithms 1, 2 and 3 of Gao & Li (2025) are `algorithm_1`, `algorithm_2` and `algorithm_3`. Algorithms 2 and 3 of Wang
+et al. (2025), on networks of Gaussian mixtures, are `mixture_weight_update` and `mixture_network`.
 
 This is the oracle of the tests and the baseline of the benchmark, and nothing else uses it. It shares no code with
-`coevo.simulation`: covariances are plain matrices, images are drawn and kept, and means and covariances are taken
-over the images. It is some thousand times slower, and it leaves the numbers once a covariance underflows.
+`coevo.simulation` and `coevo.network`: covariances are plain matrices, images are drawn and kept, and means and
+covariances are taken over the images; a mixture computes its densities anew for every point. It is some thousand
+times slower, and it leaves the numbers once a covariance or a density underflows.
 """
 
 from __future__ import annotations
@@ -23,6 +27,8 @@ __all__ = [
     "algorithm_3",
     "image_update",
     "inject_text",
+    "mixture_network",
+    "mixture_weight_update",
     "text_update",
 ]
 
@@ -310,6 +316,128 @@ def algorithm_3(
     """
     _checked_user(user, *_checked_model(p, mean, cov)[1].shape)
     return algorithm_1(p, mean, cov, steps, text_samples, image_samples, text_updates, image_updates, rng, user)
+
+
+def mixture_weight_update(
+    weights: Any, points: Any, mean: Any, cov: Any, step_size: float, shrinkage: float, threshold: float = 0.0
+) -> Array:
+    """Update the weights of one mixture, exactly as printed in Algorithm 2 of Wang et al. (2025).
+
+    Where a weight is <= 0 the printed rescaling leaves weights that need not sum to one, unless epsilon is 0.
+
+    Parameters
+    ----------
+    weights : array (B,), Pi_i, >= 0
+    points : array (k, d), u_1, ..., u_k in the order in which they are used
+    mean : array (B, d), mu_b
+    cov : array (d, d), Sigma, of all components
+    step_size : float in (0, 1], alpha
+    shrinkage : float in [0, 1/B), c
+    threshold : float in [0, 1], epsilon
+
+    Returns
+    -------
+    array (B,), the new weights
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument, what it may be, and what it was.
+    """
+    mean, cov = _checked_mixture(mean, cov)
+    components, dim = mean.shape
+    pi = check.real_array("weights", weights, (components,))
+    if pi.min() < 0 or pi.sum() <= 0:
+        raise ValueError(f"weights must be >= 0 and not all 0, got {pi}")
+    points = check.real_array("points", points)
+    if points.ndim != 2 or points.shape[1] != dim:
+        raise ValueError(f"points must have shape (any, {dim}), got {points.shape}")
+    alpha = check.number("step_size", step_size, minimum=0.0, maximum=1.0, open_minimum=True)
+    c = check.number("shrinkage", shrinkage, minimum=0.0, maximum=1 / components, open_maximum=True)
+    epsilon = check.probability("threshold", threshold)
+    laws = [stats.multivariate_normal(mean[b], cov) for b in range(components)]
+    for u in points:
+        joint = [pi[b] * laws[b].pdf(u) for b in range(components)]
+        ownership = [joint[b] / sum(joint) for b in range(components)]
+        for b in range(components):
+            pi[b] = (1 - alpha) * pi[b] + alpha * (ownership[b] - c) / (1 - components * c)
+        for b in range(components):
+            if pi[b] <= 0:
+                for other in range(components):
+                    if other != b:
+                        pi[other] = pi[other] / (1 + epsilon - pi[b])
+                pi[b] = epsilon
+    return pi
+
+
+def mixture_network(
+    weights: Any,
+    human_points: Any,
+    mean: Any,
+    cov: Any,
+    samples: int,
+    retrieval: float,
+    steps: int,
+    rng: Any,
+    threshold: float = 0.0,
+    step_size: float | None = None,
+    shrinkage: float | None = None,
+) -> list[tuple[Array, Array]]:
+    """Run a network of Gaussian mixtures, Algorithm 3 of Wang et al. (2025), from given initial weights.
+
+    Parameters
+    ----------
+    weights : array (n, B), Pi_i^(0)
+    human_points : array (P, d), A^(0)
+    mean : array (B, d), mu_b
+    cov : array (d, d), Sigma, of all components
+    samples : int >= 1, L
+    retrieval : float in [0, 1], beta; where floor(beta |A^(t)|) = 0 nothing is updated
+    steps : int >= 0, steps
+    rng : seed or numpy Generator
+    threshold : float in [0, 1], epsilon
+    step_size : float in (0, 1], alpha; None for 1/k_t
+    shrinkage : float in [0, 1/B), c; None for 1/(k_t B^2)
+
+    Returns
+    -------
+    list of (weights (n, B), pool (|A^(t)|, d)) at t = 0, 1, ..., `steps`
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument, what it may be, and what it was.
+    """
+    mean, cov = _checked_mixture(mean, cov)
+    components, dim = mean.shape
+    pi = check.real_array("weights", check.probability_vector("weights", weights, batch=True), (None, components))
+    pool = list(check.real_array("human_points", human_points, (None, dim)))
+    samples = check.integer("samples", samples, minimum=1)
+    beta = check.probability("retrieval", retrieval)
+    steps = check.integer("steps", steps, minimum=0)
+    rng = check.generator(rng)
+    states = [(pi, np.array(pool))]
+    for _ in range(steps):
+        k = int(np.floor(beta * len(pool)))
+        new_pi, posts = pi.copy(), []
+        for i in range(len(pi)):
+            for _ in range(samples):
+                component = rng.choice(components, p=pi[i] / pi[i].sum())
+                posts.append(rng.multivariate_normal(mean[component], cov))
+            if k > 0:
+                drawn = rng.choice(len(pool), size=k, replace=False)
+                alpha = 1 / k if step_size is None else step_size
+                c = 1 / (k * components**2) if shrinkage is None else shrinkage
+                points = np.array([pool[j] for j in drawn])
+                new_pi[i] = mixture_weight_update(pi[i], points, mean, cov, alpha, c, threshold)
+        pi, pool = new_pi, pool + posts
+        states.append((pi, np.array(pool)))
+    return states
+
+
+def _checked_mixture(mean: Any, cov: Any) -> tuple[Array, Array]:
+    mean = check.real_array("mean", mean, (None, None))
+    return mean, check.single_covariance("cov", cov, dim=mean.shape[1], definite=True)
 
 
 def _checked_model(p: Any, mean: Any, cov: Any) -> Model:

@@ -8,6 +8,7 @@ tests conservative, not wrong.
 
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -240,3 +241,44 @@ def test_reference_states_are_those_of_one_run():
 def test_reference_keeps_point_masses():
     p = reference.text_update([0.25, 0.75, 0.0], [[0.0], [0.0], [1.0]], np.zeros((3, 1, 1)), 5, 0)
     np.testing.assert_allclose(p, [0.25, 0.75, 0.0])
+
+
+def test_reference_of_a_mixture_by_hand():
+    """Wang et al. 2025, Algorithm 2: two points that surely are of one component each, a = 1/2, c = 1/8."""
+    mean, cov, points = [[-20.0], [20.0]], [[1.0]], [[-20.0], [20.0]]
+    once = [0.25 + 0.5 * (1 - 0.125) / 0.75, 0.25 - 0.5 * 0.125 / 0.75]
+    twice = [0.5 * once[0] - 0.5 * 0.125 / 0.75, 0.5 * once[1] + 0.5 * (1 - 0.125) / 0.75]
+    found = reference.mixture_weight_update([0.5, 0.5], points, mean, cov, 0.5, 0.125)
+    np.testing.assert_allclose(found, twice, rtol=1e-12)
+    np.testing.assert_array_equal(reference.mixture_weight_update([0.5, 0.5], np.zeros((0, 1)), mean, cov, 1, 0), 0.5)
+
+
+def test_reference_of_a_mixture_mends_as_printed():
+    """Component by component: both weights <= 0 divide the others, and the sum stays above one unless epsilon is 0."""
+    mean, cov = [[-20.0], [20.0], [60.0]], [[1.0]]
+    weights, a, c = [0.9, 0.06, 0.04], 0.5, 0.2
+    raw = [0.45 + 0.5 * 0.8 / 0.4, 0.03 - 0.25, 0.02 - 0.25]
+    for epsilon in (0.0, 0.1):
+        first = 1 + epsilon - raw[1]
+        after = [raw[0] / first, epsilon, raw[2] / first]
+        second = 1 + epsilon - after[2]
+        expected = [after[0] / second, epsilon / second, epsilon]
+        found = reference.mixture_weight_update(weights, [[-20.0]], mean, cov, a, c, epsilon)
+        np.testing.assert_allclose(found, expected, rtol=1e-12)
+        assert found.sum() == pytest.approx(1.0) if epsilon == 0 else found.sum() > 1.03
+
+
+def test_reference_of_a_network_keeps_the_order_of_the_algorithm():
+    weights, human = [[0.5, 0.5], [0.1, 0.9]], [[-5.0], [5.0], [5.0]]
+    states = reference.mixture_network(weights, human, [[-1.0], [1.0]], [[1.0]], 2, 0.3, 3, 4, shrinkage=0.0)
+    assert [len(pool) for _, pool in states] == [3, 7, 11, 15]
+    np.testing.assert_array_equal(states[0][0], weights)
+    np.testing.assert_array_equal(states[1][0], weights)  # floor(0.3 * 3) = 0 points: no update
+    for (_, before), (_, after) in pairwise(states):
+        np.testing.assert_array_equal(after[: len(before)], before)
+    for t in (2, 3):
+        assert (states[t][0] != states[t - 1][0]).all()
+        np.testing.assert_allclose(states[t][0].sum(axis=1), 1)
+    # The new posts are not read in their own step: from one point, drawn alone, only its own weight can grow.
+    first = reference.mixture_network(weights, [[-20.0]], [[-20.0], [20.0]], [[1.0]], 9, 1.0, 1, 4, 0.0, 0.5, 0.0)
+    np.testing.assert_allclose(first[1][0], [[0.75, 0.25], [0.55, 0.45]], rtol=1e-12)
