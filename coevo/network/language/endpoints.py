@@ -47,7 +47,7 @@ class Limits:
     max_tokens : longest answer in tokens; a longer one is cut by the server and counts as ``"too_long"``
     requests : most requests for one batch of answers, at least 1
     timeout : seconds to wait for one request, > 0
-    pause : seconds before the first repetition after a refused, timed-out or busy request; doubled each time, at most 30
+    pause : seconds before a repetition after a refused, timed-out or busy request; doubled each time up to 30
 
     Raises
     ------

@@ -296,7 +296,9 @@ def record(
             return
         _append(log, {"kind": "session", "first": len(steps), **_session(), **(provenance or {})})
         last = network.steps if stop_after is None else min(network.steps, len(steps) + stop_after)
-        with tqdm(total=network.steps, initial=len(steps), unit="step", desc=path.stem, disable=_quiet(progress)) as bar:
+        with tqdm(
+            total=network.steps, initial=len(steps), unit="step", desc=path.stem, disable=_quiet(progress)
+        ) as bar:
             for t in range(len(steps), last):
                 step = _step(network, endpoints, client, t, pools(network, steps), embed, limits or Limits())
                 _append(log, step)

@@ -14,13 +14,15 @@ import importlib.metadata
 import json
 import subprocess
 import sys
+import tempfile
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from coevo import _validation as check
-from coevo.network.language.endpoints import Endpoint
+from coevo.network.language.endpoints import Endpoint, EndpointError
 
 __all__ = ["LOCAL_MODELS", "LocalModel", "NotInstalledError", "serve", "sha256", "weights"]
 
@@ -113,34 +115,30 @@ def serve(name: str, *, threads: int = 1, patience: float = 120.0) -> Iterator[E
     """
     weights(name)
     command = [sys.executable, "-m", __name__, name, "--threads", str(check.integer("threads", threads, minimum=1))]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    try:
-        yield Endpoint(name, _address(process, name, patience) + "/v1", name)
-    finally:
-        process.kill()
-        process.communicate()
+    # The server's messages go to a file: nobody reads them unless it fails, and a full pipe would stop it.
+    with (
+        tempfile.TemporaryFile() as messages,
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=messages) as process,
+    ):
+        try:
+            yield Endpoint(name, _address(process, name, messages, patience) + "/v1", name)
+        finally:
+            process.kill()
 
 
-def _address(process: subprocess.Popen[str], name: str, patience: float) -> str:
+def _address(process: subprocess.Popen[bytes], name: str, messages: IO[bytes], patience: float) -> str:
     """The address that a starting server prints."""
-    import threading
-
-    from coevo.network.language.endpoints import EndpointError
-
     assert process.stdout is not None
     timer = threading.Timer(check.number("patience", patience, minimum=0.0, open_minimum=True), process.kill)
     timer.start()
-    try:
-        line = process.stdout.readline()
-    finally:
-        timer.cancel()
+    line = process.stdout.readline()
+    timer.cancel()
     if not line:
-        _, errors = process.communicate()
-        last = errors.strip().splitlines()[-1:] or [f"nothing was printed within {patience:g} seconds"]
-        raise EndpointError(f"the local server of {name} did not start: {last[0]}")
-    # The server's own messages go on; nobody reads them, and a full pipe would stop it.
-    assert process.stderr is not None
-    threading.Thread(target=process.stderr.read, daemon=True).start()
+        process.wait()
+        messages.seek(0)
+        last = messages.read().decode(errors="replace").strip().splitlines()[-1:]
+        reason = last[0] if last else f"nothing was printed within {patience:g} seconds"
+        raise EndpointError(f"the local server of {name} did not start: {reason}")
     return str(json.loads(line)["url"])
 
 
