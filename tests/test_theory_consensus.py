@@ -1,5 +1,6 @@
 """Appendix A of Wang et al. 2025 against exact enumeration, Polya's urn and a simulation of labels."""
 
+import math
 from collections import defaultdict
 from itertools import permutations, product
 from typing import Any
@@ -59,15 +60,19 @@ def enumerated(
         for (pis, pool), chance in state.items():
             k = int(beta * sum(pool))
             draws = ordered_samples(pool, k)
-            read = [[(pushed(pi, d, a(t, k), c(t, k)), q) for d, q in draws.items()] for pi in pis]
+            step, shrinkage = a(t, k), c(t, k)
+            read = [
+                [(tuple(round(p, 12) for p in pushed(pi, d, step, shrinkage)), q) for d, q in draws.items()]
+                for pi in pis
+            ]
             sources = [pi for pi in pis for _ in range(samples)] + [human] * (human is not None)
             for posts in product(range(b), repeat=len(sources)):
-                seen = chance * np.prod([source[x] for source, x in zip(sources, posts, strict=True)])
+                seen = chance * math.prod(source[x] for source, x in zip(sources, posts, strict=True))
                 if seen > 0:
                     grown = tuple((0 if replace else pool[x]) + posts.count(x) for x in range(b))
                     for choice in product(*read):
-                        key = (tuple(tuple(np.round(pi, 12)) for pi, _ in choice), grown)
-                        new[key] += seen * np.prod([q for _, q in choice])
+                        after, chances = zip(*choice, strict=True)
+                        new[after, grown] += seen * math.prod(chances)
         assert sum(new.values()) == pytest.approx(1)
         assert n == len(weights)
         state = dict(new)
@@ -170,7 +175,7 @@ def labels_only(
 
 @pytest.mark.parametrize("a", [None, 0.25])
 def test_second_moments_and_martingale_against_simulation(a: float | None) -> None:
-    runs, steps, counts = 4000, 20, [3, 4, 1]
+    runs, steps, counts = 2500, 20, [3, 4, 1]
     pi, q = labels_only(3, 2, 0.6, steps, runs, counts, np.random.default_rng(11), a)
     exact = consensus.second_moments(3, 2, 0.6, steps, human_counts=counts, step_size=a)
     bar = pi.mean(axis=2)

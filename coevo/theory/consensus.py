@@ -438,7 +438,7 @@ def pool_diversity_floor(models: int, samples: int, retrieval: float, *, human_c
     """Return a proved lower bound of E Q_inf, the mean diversity on which the network settles.
 
     Beyond the paper (LWD Appendix A speaks of the distances only). For a_t = 1/k_t, separated components, shrinkage 0
-    and any initial weights,
+    and any initial weights above 0 (and no k_t = 1, with which weights become 0),
 
         E Q_inf >= Q_0 prod_t [1 - s_t (v_t + 1/|A^(t+1)|)],    v_0 = 1, v_{t+1} = kept_t v_t + V_t,
 
