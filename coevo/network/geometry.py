@@ -34,7 +34,7 @@ def distance_matrix(x: Any) -> Array:
 
 
 def distance_norm(x: Any) -> Array:
-    """Frobenius norm ||D||_F of the distance matrix of n models, over ordered pairs (Wang et al. 2025, section 3).
+    """Frobenius norm ||D||_F of the distance matrix of n models, over ordered pairs (Wang et al. 2025, eqs. 2 and 4).
 
     Every pair counts twice, as in the paper. By Lagrange's identity ||D||_F^2 = 2 n sum_i ||x_i - xbar||^2 with the
     mean xbar over the models, and so it is computed.

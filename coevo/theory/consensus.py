@@ -110,8 +110,9 @@ class SecondMoments:
 def push_sums(retrieved: int, step_size: float) -> Push:
     """Return the sums over k pushes with step size a that all moments of Appendix A are made of.
 
-    LWD Appendix A, eq. (9) and the geometric sum after it, whose value is 1 - (1 - a)^k. The point pushed j-th has the
-    weight w_j = a (1 - a)^{k - j}; what is left of the old weights is (1 - a)^k. Beyond the paper: sum of w_j^2.
+    Wang et al., Appendix A, eq. (9) and the geometric sum after it, whose value is 1 - (1 - a)^k. The point pushed j-th
+    has the weight w_j = a (1 - a)^{k - j}; what is left of the old weights is (1 - a)^k. Beyond the paper: sum of
+    w_j^2.
 
     Parameters
     ----------
@@ -138,7 +139,7 @@ def weight_moments(
 ) -> WeightMoments:
     """Return mean and covariance of the weights of a model after one step, given the pool.
 
-    LWD Appendix A, eq. (9) for the mean; the covariance is beyond the paper:
+    Wang et al., Appendix A, eq. (9) for the mean; the covariance is beyond the paper:
 
         mean = kept Pi + S1 (q - c 1) / (1 - B c),
         cov  = (diag(q) - q q^T) [S2 - (S1^2 - S2) / (|A| - 1)] / (1 - B c)^2.
@@ -195,7 +196,8 @@ def second_moments(
 ) -> SecondMoments:
     """Return the exact second moments of the network at t = 0, ..., `steps`, without any simulation.
 
-    LWD Appendix A, eq. (10), repaired (beyond the paper): with V_t = S2 - (S1^2 - S2) / (|A^(t)| - 1) and c = 0
+    Wang et al., Appendix A, eq. (10), repaired (beyond the paper): with c = 0 and
+    V_t = S2 - (S1^2 - S2) / (|A^(t)| - 1)
 
         G_{t+1} = kept_t^2 G_t + 2 n (n - 1) E Q_t V_t,    G_t = E ||D^(t)||_F^2,
 
@@ -322,7 +324,7 @@ def mean_difference_factor(
 ) -> Array:
     """Return prod_{s < t} (1 - a_s)^{k_s} at t = 0, ..., `steps`: what is left of E[Pi_i - Pi_j].
 
-    LWD Appendix A, the display before eq. (10); exact for separated components and shrinkage 0.
+    Wang et al., Appendix A, the display before eq. (10); exact for separated components and shrinkage 0.
 
     Parameters
     ----------
@@ -360,8 +362,8 @@ def pool_vote(
 ) -> Array:
     """Return h_t at t = 0, ..., `steps`: the say of the models, against 1 - h_t of the pool, in the final composition.
 
-    Beyond the paper (LWD Appendix A goes as far as the mean difference of two models). With the composition q_t of the
-    pool and the mean pibar_t of the weights,
+    Beyond the paper (Wang et al., Appendix A goes as far as the mean difference of two models). With the composition
+    q_t of the pool and the mean pibar_t of the weights,
 
         M_t = (1 - h_t) q_t + h_t pibar_t,    h_t = s_t + (kept_t - s_t) h_{t+1},    s_t = n L / |A^(t+1)|,
 
@@ -409,7 +411,8 @@ def pool_vote(
 def scaled_distance_limit(models: int, retrieval: float, final_diversity: float) -> float:
     """Return n (n - 1) E Q_inf (1 - 2 beta tanh(1/2)), the limit of k_t E ||D^(t)||_F^2 for a_t = 1/k_t.
 
-    Beyond the paper: the rate in LWD Appendix A, eq. (10), for separated components, shrinkage 0 and a growing pool.
+    Beyond the paper: the rate in Wang et al., Appendix A, eq. (10), for separated components, shrinkage 0 and a growing
+    pool.
 
     Parameters
     ----------
@@ -437,8 +440,8 @@ def scaled_distance_limit(models: int, retrieval: float, final_diversity: float)
 def pool_diversity_floor(models: int, samples: int, retrieval: float, *, human_counts: ArrayLike) -> float:
     """Return a proved lower bound of E Q_inf, the mean diversity on which the network settles.
 
-    Beyond the paper (LWD Appendix A speaks of the distances only). For a_t = 1/k_t, separated components, shrinkage 0
-    and any initial weights above 0 (and no k_t = 1, with which weights become 0),
+    Beyond the paper (Wang et al., Appendix A speaks of the distances only). For a_t = 1/k_t, separated components,
+    shrinkage 0 and any initial weights above 0 (and no k_t = 1, with which weights become 0),
 
         E Q_inf >= Q_0 prod_t [1 - s_t (v_t + 1/|A^(t+1)|)],    v_0 = 1, v_{t+1} = kept_t v_t + V_t,
 
@@ -478,7 +481,7 @@ def pool_diversity_floor(models: int, samples: int, retrieval: float, *, human_c
 def accumulated_diversity(text_samples: int, t: ArrayLike | None = None, initial_points: int | None = None) -> Any:
     """Return E[D_t] / D_0 for a text pool that keeps everything: M points, drawn from the pool, join it at each step.
 
-    Beyond the paper: the simplest network of LWD Appendix A, one model that is the pool. With |A^(0)| = P,
+    Beyond the paper: the simplest network of Wang et al., Appendix A, one model that is the pool. With |A^(0)| = P,
 
         E D_t / D_0 = prod_{j=1}^t [1 - M / (P + j M)^2],
 

@@ -36,7 +36,7 @@ class Modes(NamedTuple):
 def expected_ownership(mean: Any, weights: Any, pool: Any, sd: float = 1.0) -> Array:
     """Mean ownership of a point of the pool, sum_b' q_b' E[o_b(u) | u ~ N_b'] (Wang et al. 2025, eqs. 7 and 8).
 
-    LWD eq. (7) without the approximation that follows it: with overlap the ownership is
+    Wang et al., Eq. (7) without the approximation that follows it: with overlap the ownership is
     o_b(u) = pi_b N_b(u) / sum_l pi_l N_l(u) and its mean over the pool is an integral. It is q where pi = q.
 
     Parameters
@@ -128,8 +128,8 @@ def linear_distance(models: int, pool_size: Any, retrieved: Any, found: Modes, s
     """G_t = E||D^(t)||_F^2 by the linear law, for step sizes 1/k_t and a pool of fixed composition (beyond the paper).
 
     In each direction G_{t+1} = (1 - a lambda)^(2k) G_t + 2 n (n-1) s lambda [S2 - (S1^2 - S2) / (|A| - 1)] with
-    S1 = sum_{j<k} a (1 - a lambda)^j and S2 = sum_{j<k} a^2 (1 - a lambda)^(2j): the recursion of LWD Appendix A, which
-    is the case lambda = 1.
+    S1 = sum_{j<k} a (1 - a lambda)^j and S2 = sum_{j<k} a^2 (1 - a lambda)^(2j): the recursion of Wang et al., Appendix
+    A, which is the case lambda = 1.
 
     Parameters
     ----------

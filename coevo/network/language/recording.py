@@ -299,7 +299,7 @@ def null_level(means: Any) -> Array:
     given its retrieval and C_r that of a retrieval's expected answer. (With R = 1, as in the paper, tr C_r is divided
     by nothing: more answers to one retrieval do not help.) In general the expectation of ||D||_F^2 exceeds its value
     for the expected X_i by 2 (n - 1) sum_i tr Cov(X_i), and sum_r |m_ir - X_i|^2 / (R (R - 1)) estimates tr Cov(X_i).
-    Beyond the paper: LWD section 6 asks for inference.
+    Beyond the paper: Wang et al., Section 6 asks for inference.
 
     Parameters
     ----------
@@ -321,7 +321,7 @@ def squared_norm(means: Any) -> tuple[Array, Array]:
 
     The difference is an unbiased estimate of ||D||_F^2 for infinitely many retrievals from the same pool. It can be
     negative. The jackknife leaves out one retrieval of one model after another.
-    Beyond the paper: LWD section 6 asks for inference.
+    Beyond the paper: Wang et al., Section 6 asks for inference.
 
     Parameters
     ----------
@@ -420,7 +420,7 @@ def split_test(first: Any, second: Any, *, posted: int = 1, draws: int = 5000, r
     any way. The first `posted` retrievals of each model keep their place: their answers went to the pool, on which
     later steps depend. With these held fixed, what follows does not change when the others are dealt anew, and so the
     test is exact for any number of steps, however the pool depends on the past.
-    Beyond the paper: LWD section 6 asks for inference.
+    Beyond the paper: Wang et al., Section 6 asks for inference.
 
     Parameters
     ----------
