@@ -287,6 +287,16 @@ def test_coverage_of_the_intervals(dim, gap):
     assert covered < 0.7 if dim == 30 else covered > 0.8
 
 
+def test_coverage_where_nearly_all_answers_are_one_sentence():
+    """Two sentences, one of them rare: one step's interval is too short, fifteen steps' is not."""
+    rng = np.random.default_rng(12)
+    share = [rng.dirichlet(5 * np.array(p), size=(300, 15, 4)) for p in ([0.95, 0.05], [0.85, 0.15])]
+    means = rng.multinomial(5, np.stack(share, axis=2)) / 5
+    for steps, low, high in ((1, 0.0, 0.9), (15, 0.9, 1.0)):
+        ends = np.array([rec.interval(one[:steps]) for one in means])
+        assert low < np.mean((ends[:, 0] <= 2 * 0.02) & (ends[:, 1] >= 2 * 0.02)) <= high
+
+
 def test_bootstrap_is_the_basic_one():
     vectors = (
         np.random.default_rng(5).standard_normal((2, 2, 1, 3))
@@ -330,6 +340,24 @@ def test_splits_keep_what_was_posted():
     assert rec.split_test(a, b) == pytest.approx((totals >= observed - 1e-12).mean(), abs=1e-12)
     assert rec.split_test(a, b, posted=2) in (0.25, 0.5, 0.75, 1.0)  # two ways to deal the last pair, two steps
     assert rec.split_test(np.zeros((3, 4, 2)), np.zeros((3, 4, 2))) == 1.0
+
+
+def test_equal_answers_are_ties():
+    """A collapsed model: sums that are equal but for rounding count as equal."""
+    rng = np.random.default_rng(13)
+    for steps in (1, 3, 5, 8) * 5:
+        one = np.tile(rng.standard_normal(384) / 20, (steps, 4, 1))
+        assert rec.split_test(one, one, draws=200) == 1.0
+    for _ in range(40):
+        sentences = np.rint(rng.standard_normal((2, 384)) * 13).astype(int)
+        exact = rng.multinomial(5, [0.6, 0.4], size=8) @ sentences  # whole numbers: no rounding
+        sums = []
+        for picked in itertools.combinations((1, 2, 3, 5, 6, 7), 3):
+            mine = exact[[0, *picked]].sum(axis=0)
+            sums.append(np.square(2 * mine - exact.sum(axis=0)).sum())
+        observed = np.square(exact[:4].sum(axis=0) - exact[4:].sum(axis=0)).sum()
+        means = exact[None] / 1280
+        assert rec.split_test(means[:, :4], means[:, 4:]) == pytest.approx(np.mean(np.array(sums) >= observed))
 
 
 def test_drawn_splits_agree_with_enumerated_ones(monkeypatch):

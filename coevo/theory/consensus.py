@@ -226,7 +226,8 @@ def second_moments(
     concentration : float
         Above 0.
     step_size : float in [0, 1], function (t, k) -> float, or None
-        a_t; None is 1/k_t. Asked only where k_t >= 1.
+        a_t; None is 1/k_t. Asked only where k_t >= 1. With a_t = 1, as at k_t = 1, weights become 0: from then on the
+        law is that of models that are told the labels, while Algorithm 2 gives no ownership to a weight of 0.
     shrinkage : float in [0, 1/B), function (t, k) -> float, or None
         c_t; None is 1 / (k_t B^2). Asked only where k_t >= 1.
     memory : None or 1
