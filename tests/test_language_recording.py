@@ -1,6 +1,7 @@
 """Logs as arrays, and statistics for retrievals, against closed forms, scipy and brute force on a Gaussian network."""
 
 import hashlib
+import io
 import itertools
 import json
 
@@ -162,6 +163,38 @@ def test_a_failed_packing_leaves_the_old_file(folder, monkeypatch):
         rec.pack(folder, embed)
     assert (folder / rec.EMBEDDINGS).read_bytes() == before
     assert {path.name for path in folder.iterdir()} == {"a.jsonl", rec.EMBEDDINGS}
+
+
+def test_packing_again_embeds_what_is_new(folder, monkeypatch):
+    monkeypatch.setattr(rec, "_COMPARED", 2)
+    file = folder / rec.EMBEDDINGS
+    rec.pack(folder, embed)
+    whole = file.read_bytes()
+    asked = []
+
+    def counted(texts):
+        asked.append(len(texts))
+        return embed(texts)
+
+    sentences = rec.pack(folder, counted)
+    assert sum(asked) <= 4 < sentences  # a few, to see whether they are still the same
+    assert file.read_bytes() == whole
+    # Without some of its sentences the file is completed; with another encoder, or damaged, it is made anew.
+    with np.load(file) as stored:
+        np.savez(file, keys=stored["keys"][5:], codes=stored["codes"][5:], step=stored["step"])
+    rec.pack(folder, embed)
+    assert file.read_bytes() == whole
+    rec.pack(folder, lambda texts: -embed(texts))
+    with np.load(file) as turned:
+        assert np.array_equal(turned["codes"][0], -np.rint(_codes(whole)[0]))
+    file.write_bytes(whole[:100])
+    rec.pack(folder, embed)
+    assert file.read_bytes() == whole
+
+
+def _codes(data):
+    with np.load(io.BytesIO(data)) as file:
+        return file["codes"]
 
 
 def test_packing_nothing(tmp_path):

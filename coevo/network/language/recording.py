@@ -58,11 +58,17 @@ EMBEDDINGS = "embeddings.npz"
 #: Coordinates of an embedding are stored as whole multiples of this number, in one byte.
 STEP = 1 / 256
 
+#: `pack`: about so many of the stored sentences are embedded again and compared.
+_COMPARED = 16
+
 #: `sources`: a sentence that stands in no post that was read.
 NEW = -1
 
 #: Most splits of a step, or sums over steps, that are enumerated; where there are more, splits are drawn.
 _ENUMERATED = 20_000
+
+#: What numpy raises for a file that is missing, cut off or something else.
+_UNREADABLE = (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile)
 
 Embed = Callable[[Sequence[str]], NDArray[np.float32]]
 
@@ -144,8 +150,9 @@ def pack(folder: Path, embed: Embed) -> int:
     """Embed every sentence of every log of a folder, and write them to the file `EMBEDDINGS` beside the logs.
 
     A sentence is found by a hash of its text, so the order of logs and sentences does not matter, and the same logs
-    give the same bytes. Coordinates are rounded to multiples of `STEP`. The file is written under another name and
-    then moved, so that it is never seen half written.
+    give the same bytes. Coordinates are rounded to multiples of `STEP`. Sentences that the file holds already keep
+    their numbers, unless `embed` gives others for a few of them: then all are embedded anew. The file is written under
+    another name and then moved, so that it is never seen half written.
 
     Parameters
     ----------
@@ -170,21 +177,42 @@ def pack(folder: Path, embed: Embed) -> int:
             sentences[_key(text)] = text
     if not sentences:
         raise ValueError(f"folder must hold at least one log, got {folder}")
-    keys = sorted(sentences)
-    vectors = np.asarray(embed([sentences[key] for key in keys]), dtype=np.float64)
-    if vectors.ndim != 2 or len(vectors) != len(keys) or np.abs(np.linalg.norm(vectors, axis=1) - 1).max() > 1e-3:
-        raise ValueError(f"embed must give {len(keys)} vectors of unit length, got an array of shape {vectors.shape}")
-    codes = np.rint(vectors / STEP)
-    if np.abs(codes).max() > 127:
-        raise ValueError(f"embed must give coordinates of at most {127 * STEP:g}, got {np.abs(vectors).max():g}")
     target, temporary = folder / EMBEDDINGS, folder / f".{EMBEDDINGS}.{os.getpid()}"
+    keys = sorted(sentences)
+    codes = {key: code for key, code in _stored(target).items() if key in sentences}
+    few = sorted(codes)[:: max(1, len(codes) // _COMPARED)]
+    if few and not np.array_equal(_embedded(embed, [sentences[key] for key in few]), [codes[key] for key in few]):
+        codes = {}
+    if new := [key for key in keys if key not in codes]:
+        codes |= dict(zip(new, _embedded(embed, [sentences[key] for key in new]), strict=True))
     try:
         with temporary.open("wb") as file:
-            np.savez_compressed(file, keys=np.array(keys, np.uint64), codes=codes.astype(np.int8), step=STEP)
+            stacked = np.array([codes[key] for key in keys], np.int8)
+            np.savez_compressed(file, keys=np.array(keys, np.uint64), codes=stacked, step=STEP)
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
     return len(keys)
+
+
+def _stored(path: Path) -> dict[int, NDArray[np.int8]]:
+    """Codes of the sentences in a file of embeddings, by the key of the sentence; none if it cannot be read."""
+    try:
+        with path.open("rb") as raw, np.load(raw) as file:
+            return dict(zip(file["keys"].tolist(), file["codes"], strict=True)) if file["step"] == STEP else {}
+    except _UNREADABLE:
+        return {}
+
+
+def _embedded(embed: Embed, texts: Sequence[str]) -> NDArray[np.int8]:
+    """Embeddings as whole multiples of `STEP`."""
+    vectors = np.asarray(embed(texts), dtype=np.float64)
+    if vectors.ndim != 2 or len(vectors) != len(texts) or np.abs(np.linalg.norm(vectors, axis=1) - 1).max() > 1e-3:
+        raise ValueError(f"embed must give {len(texts)} vectors of unit length, got an array of shape {vectors.shape}")
+    codes = np.rint(vectors / STEP)
+    if np.abs(codes).max() > 127:
+        raise ValueError(f"embed must give coordinates of at most {127 * STEP:g}, got {np.abs(vectors).max():g}")
+    return codes.astype(np.int8)
 
 
 def finished(folder: Path | None = None) -> list[str]:
@@ -618,10 +646,10 @@ def _key(text: str) -> int:
 def _lookup(path: Path, log: Path, sentences: Iterable[str]) -> Callable[[Sequence[str]], Array]:
     """A function from sentences to their embeddings (N, m)."""
     try:
-        with np.load(path) as file:
+        with path.open("rb") as raw, np.load(raw) as file:
             place = {key: row for row, key in enumerate(file["keys"].tolist())}
             codes, step = file["codes"], float(file["step"])
-    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except _UNREADABLE as error:
         raise LogError(f"{path} cannot be read ({error}): pack the embeddings of its folder") from None
     missing = [text for text in sentences if _key(text) not in place]
     if missing:

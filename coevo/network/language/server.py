@@ -98,7 +98,8 @@ def serve(name: str, *, threads: int = 1, patience: float = 120.0) -> Iterator[E
     Parameters
     ----------
     name : a key of `LOCAL_MODELS`
-    threads : threads of the server; with one, a fixed seed gives the same answers on one machine
+    threads : threads of the server; with one, a fixed seed gives the same answers on one machine as long as the server
+        has been asked the same since it was started
     patience : seconds to wait for the server, > 0
 
     Yields
@@ -163,7 +164,7 @@ def _parameters(name: str, path: Path, threads: int, slots: int) -> Any:
     parameters.n_ctx = _CONTEXT
     parameters.n_parallel = slots
     parameters.kv_unified = True
-    # What a prompt finds in a cache is computed in other batches, and the last digits differ: no cache, same answers.
+    # What a prompt finds in a cache is computed in other batches, and the last digits differ: no cache.
     parameters.cache_prompt = False
     parameters.cache_ram_mib = 0
     parameters.cpuparams.n_threads = threads

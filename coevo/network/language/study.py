@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from coevo.network.language import embedding, recorder, server
+from coevo.network.language import embedding, recorder, recording, server
 from coevo.network.language.endpoints import Endpoint, EndpointError
 from coevo.network.language.recorder import SHARING, Agent, LanguageNetwork, LogError
 from coevo.network.language.server import NotInstalledError
@@ -71,7 +71,7 @@ def _given(argument: str) -> tuple[str, Endpoint]:
 
 
 def _record(runs: Sequence[str], folder: Path, steps: int | None, given: dict[str, Endpoint], note: str) -> None:
-    """Start the servers that are needed, then record."""
+    """Start the servers that are needed, record, and embed what was said for the replay."""
     models = sorted({agent.model for name in runs for agent in STUDY[name].agents})
     embed = embedding.MiniLM()
     provenance = {
@@ -97,6 +97,7 @@ def _record(runs: Sequence[str], folder: Path, steps: int | None, given: dict[st
                 provenance=provenance,
                 stop_after=steps,
             )
+    recording.pack(folder, embed)
 
 
 if __name__ == "__main__":
