@@ -330,7 +330,6 @@ RESULTS: tuple[Result, ...] = (
         title="A network of mixtures that share one pool",
         source="wang2025",
         functions=(
-            "coevo.network.mixtures.MixtureNetwork",
             "coevo.network.mixtures.simulate",
             "coevo.reference.mixture_network",
         ),

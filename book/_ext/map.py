@@ -53,10 +53,14 @@ def arrows(chapters: list[dict[str, Any]]) -> list[tuple[str, str, str]]:
                 continue  # one arrow leads to the frame
             x, y, width = place(source)
             u, v, w = place(target)
-            if source["lane"] == "both":
+            near = target["row"] == source["row"] + 1
+            if source["lane"] == "both" and near:
                 middle = u + w / 2
                 path = f"M{middle:g} {y + HIGH} V{v}"
-            elif source["lane"] == target["lane"] and target["row"] == source["row"] + 1:
+            elif source["lane"] == "both":
+                gutter, end = (u - 12, u) if target["lane"] == "text" else (u + w + 12, u + w)
+                path = f"M{x if gutter < x else x + width:g} {y + HIGH / 2:g} H{gutter:g} V{v + HIGH / 2:g} H{end:g}"
+            elif source["lane"] == target["lane"] and near:
                 path = f"M{x + width / 2:g} {y + HIGH} V{v}"
             else:
                 same = source["lane"] == target["lane"]
@@ -66,7 +70,8 @@ def arrows(chapters: list[dict[str, Any]]) -> list[tuple[str, str, str]]:
                 gutter = left[side] if same else WIDTH / 2 - TRACK / 2 + TRACK * track
                 start = x if gutter < x else x + width
                 end = u if gutter < u else u + w
-                path = f"M{start:g} {y + HIGH / 2:g} H{gutter:g} V{v + HIGH / 2:g} H{end:g}"
+                down = f"V{v}" if target["lane"] == "both" else f"V{v + HIGH / 2:g} H{end:g}"
+                path = f"M{start:g} {y + HIGH / 2:g} H{gutter:g} {down}"
             found.append((name, target["chapter"], path))
     return found
 
