@@ -226,6 +226,11 @@ def plain(value: Any) -> Any:
     return float(array) if array.ndim == 0 else array
 
 
+def floor_share(share: float, size: int) -> int:
+    """Return floor(share * size); a product that is an integer up to rounding is that integer (0.29 of 100 is 29)."""
+    return int(np.floor(share * size + ROUNDING))
+
+
 def generator(rng: Any) -> np.random.Generator:
     """Return a Generator from a seed (a non-negative integer), a SeedSequence or a Generator."""
     if isinstance(rng, np.random.Generator):

@@ -399,3 +399,8 @@ def test_few_points() -> None:
     assert alone.distance.tolist() == [0, 0, 0]
     assert alone.pool_diversity[0] == 0
     assert consensus.pool_diversity_floor(1, 1, 1.0, human_counts=[1, 0]) == 0
+
+
+def test_a_share_that_is_an_integer_up_to_rounding_is_that_integer() -> None:
+    moments = consensus.second_moments(2, 1, 0.29, 0, human_counts=[50, 50])
+    assert moments.retrieved[0] == 29  # 0.29 * 100 is 28.999999999999996

@@ -183,7 +183,7 @@ class MixtureNetwork:
 
     def retrieved(self, pool_size: int) -> int:
         """Return k = floor(beta |A|) for a pool of |A| points; a product that rounds to an integer is that integer."""
-        return int(np.floor(self.retrieval * check.integer("pool_size", pool_size, minimum=0) + check.ROUNDING))
+        return check.floor_share(self.retrieval, check.integer("pool_size", pool_size, minimum=0))
 
     def pool_size(self, t: int) -> int:
         """Return the number of points in A^(t), which is the same in every run."""

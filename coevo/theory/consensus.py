@@ -549,7 +549,7 @@ class _Plan:
 
     def step(self, t: int, size: int) -> tuple[int, Push]:
         """Return k_t and its sums."""
-        k = math.floor(self.beta * size)
+        k = check.floor_share(self.beta, size)
         return (k, _push(k, _ruled("step_size", self.rule, t, k, 1 / k, 1.0))) if k else (0, Push(1.0, 0.0, 0.0))
 
 

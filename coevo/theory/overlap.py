@@ -153,7 +153,7 @@ def overlap_distance(
     posts = n * check.integer("samples", samples, minimum=1)
     beta = check.number("retrieval", retrieval, minimum=0.0, maximum=1.0, open_minimum=True)
     size = check.integer("human_points", human_points, minimum=1)
-    if math.floor(beta * size) < 1:
+    if check.floor_share(beta, size) < 1:
         raise ValueError(f"human_points must be at least 1 / retrieval = {1 / beta:g}, got {size}")
     q, rate = _shares("diversity", diversity), _shares("information", information)
     if q.ndim == 0 or q.shape != rate.shape:
@@ -162,7 +162,7 @@ def overlap_distance(
     now = np.full(q.shape[:-1], check.number("start", start, minimum=0.0))
     for t in range(q.shape[-1]):
         distance[..., t] = now
-        k = math.floor(beta * size)
+        k = check.floor_share(beta, size)
         powers = (1 - rate[..., t, None] / k) ** np.arange(k)
         first, second = powers.sum(axis=-1) / k, (powers**2).sum(axis=-1) / k**2
         noise = second - (first**2 - second) / (size - 1) if size > 1 else 0.0

@@ -412,7 +412,7 @@ def _step(
 def _retrieve(network: LanguageNetwork, t: int, i: int, r: int, size: int) -> list[int]:
     """k_t = floor(beta |A^(t)|) places of the pool, uniformly without replacement, in random order."""
     rng = np.random.default_rng(np.random.SeedSequence([network.seed, t, i, r, 0]))
-    chosen: list[int] = rng.choice(size, int(network.retrieval * size), replace=False).tolist()
+    chosen: list[int] = rng.choice(size, check.floor_share(network.retrieval, size), replace=False).tolist()
     return chosen
 
 
