@@ -98,6 +98,22 @@ def test_charts_need_a_text_alternative() -> None:
         vegalite.chart_html({"mark": "line"})
 
 
+def test_a_stored_chart_is_found_by_the_start_of_its_title(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "book/_ext")
+    chart = load("book/_ext/chart.py")
+    cells = []
+    for title in ({"text": "C.1: one"}, "C.2: two"):
+        output = nbformat.v4.new_output("display_data", data={chart.MIME_TYPE: {"title": title, "mark": "line"}})
+        cells.append(nbformat.v4.new_code_cell("x", outputs=[output]))
+    path = tmp_path / "charts.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("text"), *cells]), path)
+    assert chart.find(path, "C.1")["title"] == {"text": "C.1: one"}
+    assert chart.title_of(chart.find(path, "C.2")) == "C.2: two"
+    for title in ("", "C", "D"):
+        with pytest.raises(ValueError, match=r"title must fit one chart of charts\.ipynb, got"):
+            chart.find(path, title)
+
+
 def test_normalising_leaves_what_a_reader_sees_and_nothing_else() -> None:
     execute = load("book/tools/execute.py")
     cell = nbformat.v4.new_code_cell("x", execution_count=1)

@@ -75,6 +75,16 @@ def test_every_figure_has_a_digest(chapter: str) -> None:
 
 
 @each_chapter
+def test_every_figure_has_a_caption_a_name_and_words_for_those_who_do_not_see_it(chapter: str) -> None:
+    for cell in code_cells(chapter):
+        if any("image/png" in output.get("data", {}) for output in cell["outputs"]):
+            shown = cell["metadata"]["mystnb"]
+            assert shown["figure"]["caption"].strip()
+            assert shown["figure"]["name"].startswith("fig-")
+            assert len(shown["image"]["alt"]) > 40
+
+
+@each_chapter
 def test_every_chart_says_what_it_shows(chapter: str) -> None:
     for output in outputs(chapter):
         spec = output.get("data", {}).get("application/vnd.vegalite.v5+json")
