@@ -23,6 +23,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from IPython.core.getipython import get_ipython
+from matplotlib.axes import Axes
 
 from coevo import _validation as check
 from coevo import plots
@@ -158,6 +159,7 @@ class Explorer:
     role: plots.Role
     simulated_label: str
     y_range: tuple[float, float] | None
+    live_runs: int | None = None
 
     def __post_init__(self) -> None:
         check.function("compute", self.compute)
@@ -166,6 +168,9 @@ class Explorer:
         names = [check.instance("controls", control, Control).name for control in controls]
         if not names or len(set(names)) < len(names):
             raise ValueError(f"controls must have different names, at least one, got {names}")
+        if self.live_runs is not None:
+            check.integer("live_runs", self.live_runs, minimum=2)
+            names += ["rng", "runs"]
         try:
             inspect.signature(self.compute).bind(**dict.fromkeys(names))
         except (TypeError, ValueError) as error:
@@ -209,8 +214,8 @@ class Explorer:
             raise ValueError(f"setting must give {list(start)} only, got {list(chosen)}")
         return self._grid[tuple(chosen.values())]
 
-    def _simulate(self, setting: Setting, **seed: int) -> Curves:
-        curves: Curves = check.instance("compute's result", self.compute(**setting, **seed), Curves)
+    def _simulate(self, setting: Setting, **live: int) -> Curves:
+        curves: Curves = check.instance("compute's result", self.compute(**setting, **live), Curves)
         return curves
 
     @cached_property
@@ -407,26 +412,30 @@ class Explorer:
         """
         check.instance("curves", curves, Curves)
         fig, (ax,) = plots.figure()
+        self._paint(ax, curves)
+        name_axes = plots.decay_axes if self.log_y else plots.label_axes
+        name_axes(ax, self.x_label, self.y_label)
+        ax.set_ylim(self._window)
+        plots.key(fig, columns=2)
+        return plots.plate(fig)
+
+    def _paint(self, ax: Axes, curves: Curves) -> None:
         plots.simulated(ax, curves.x, curves.mean, curves.standard_error, label=self.simulated_label, role=self.role)
         for label, law in curves.bounds.items():
             plots.bound(ax, curves.x, law, f"_{label}", at=None)
         for label, law in curves.exact.items():
             plots.exact(ax, curves.x, law, label)
-        name_axes = plots.decay_axes if self.log_y else plots.label_axes
-        name_axes(ax, self.x_label, self.y_label)
-        ax.set_ylim(self._window)
         for (x, y), label in zip(self._label_places(curves), curves.at_line, strict=True):
             if math.isfinite(y):
                 ink = plots.ROLES[curves.role_of(label)]
                 plots.write(ax, x, y, label, colour=ink, ha="right", va="center")
-        plots.key(fig, columns=2)
-        return plots.plate(fig)
 
     def widget(self) -> Any:
         """Sliders, readout and picture as an ipywidgets box; every move simulates afresh and redraws.
 
         If `compute` takes `rng`, it gets another seed at each move, so the reader sees new runs; otherwise the
-        curves of the grid are drawn.
+        curves of the grid are drawn. While a slider is dragged the front end holds its next message back until the
+        last one is answered, and then sends the newest value: moves are skipped, never queued.
         """
         import ipywidgets as widgets  # type: ignore[import-untyped]  # it has no type stubs
 
@@ -435,7 +444,6 @@ class Explorer:
                 options=list(zip(c.shown, c.values, strict=True)),
                 value=c.default,
                 description=c.label,
-                continuous_update=False,
                 style={"description_width": "initial"},
                 layout={"width": "100%", "max_width": "640px"},
             )
@@ -444,25 +452,28 @@ class Explorer:
         picture = widgets.Image(format="png", layout={"max_width": "100%"})
         words = widgets.HTML()
         fresh = "rng" in inspect.signature(self.compute).parameters
-        moves = 0
+        seeds = itertools.count(1)
+        runs = {} if self.live_runs is None else {"runs": self.live_runs}
+        plate = self.draw(self.curves())
+        (ax,) = plate.figure.axes
 
         def show(curves: Curves) -> None:
-            picture.value = self.draw(curves).png()
+            for old in (*ax.lines, *ax.collections, *ax.texts):
+                old.remove()
+            self._paint(ax, curves)
+            picture.value = plate.png(quick=True)
             words.value = f"<b>{html.escape(curves.readout)}</b>"
 
         def move(_: object) -> None:
-            nonlocal moves
-            moves += 1
-            mine = moves
             setting = {name: slider.value for name, slider in sliders.items()}
-            curves = self._simulate(setting, rng=mine) if fresh else self.curves(setting)
-            if mine == moves:  # else a later move has overtaken this one
-                show(curves)
+            show(self._simulate(setting, rng=next(seeds), **runs) if fresh else self.curves(setting))
 
         show(self.curves())
+        plate.figure.set_layout_engine("none")  # curves move, margins stay: half the time of a picture is saved
         for each in sliders.values():
             each.observe(move, names="value")
-        return widgets.VBox([*sliders.values(), words, picture])
+        unstretched = {"align_items": "flex-start"}  # a picture wider than it is would be blurred
+        return widgets.VBox([*sliders.values(), words, picture], layout=unstretched)
 
     # ---- both ------------------------------------------------------------------------------------------
 
@@ -499,6 +510,7 @@ def explore(
     role: plots.Role = "text",
     simulated_label: str = "simulated mean ± 2 s.e.",
     y_range: tuple[float, float] | None = None,
+    live_runs: int | None = None,
 ) -> Explorer:
     """Make an interactive figure.
 
@@ -514,15 +526,17 @@ def explore(
     role : whose simulation it is, a role of `plots.ROLES`
     simulated_label : the name written at the simulated mean
     y_range : ends of the y axis; by default all curves of all settings fit
+    live_runs : how many runs (at least 2) a live notebook asks for at each move, for a `compute` that takes `rng` and
+        `runs`; few enough that the picture follows the slider
 
     Raises
     ------
     TypeError, ValueError
-        If an argument is of the wrong kind or empty, `compute` does not take the controls by name, or `y_range`
-        is not two increasing numbers (positive ones with `log_y`); when first shown, if `compute` returns
-        something other than `Curves`, or curves whose x or labels differ between settings.
+        If an argument is of the wrong kind or empty, `compute` does not take the controls by name (with `live_runs`
+        also `rng` and `runs`), or `y_range` is not two increasing numbers (positive ones with `log_y`); when first
+        shown, if `compute` returns something other than `Curves`, or curves whose x or labels differ between settings.
     """
-    return Explorer(compute, controls, x_label, y_label, title, alt, log_y, role, simulated_label, y_range)
+    return Explorer(compute, controls, x_label, y_label, title, alt, log_y, role, simulated_label, y_range, live_runs)
 
 
 def _is_value(value: Any) -> bool:

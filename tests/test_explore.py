@@ -119,6 +119,12 @@ def test_each_setting_is_computed_once() -> None:
             r"compute must take \['M', 'sigma'\] by name, all else by default, got missing a required argument: 'blur'",
         ),
         (lambda: make(lambda M, sigma, rng: curves(M, sigma)), r"compute must take .* required argument: 'rng'"),
+        (
+            lambda: make(live_runs=50),
+            r"compute must take \['M', 'sigma', 'rng', 'runs'\] by name, all else by default, got .*'runs'",
+        ),
+        (lambda: make(live_runs=1), r"live_runs must be an integer >= 2, got 1"),
+        (lambda: make(live_runs=2.5), r"live_runs must be an integer >= 2, got 2.5"),
         (lambda: make(log_y="no"), r"log_y must be a bool, got 'no'"),
         (lambda: make(y_range=3), r"y_range must have shape \(2,\), got \(\)"),
         (lambda: make(y_range=(0, 1, 2)), r"y_range must have shape \(2,\), got \(3,\)"),
@@ -350,22 +356,35 @@ def test_without_a_seed_the_sliders_show_the_grid() -> None:
     assert len(calls) == 6
 
 
-def test_a_move_that_was_overtaken_does_not_draw() -> None:
-    during: list[Callable[[], None]] = []
+def test_a_live_notebook_may_ask_for_fewer_runs_than_the_grid() -> None:
+    asked: list[int] = []
 
-    def interrupted(M: int, sigma: float, *, rng: int = 7) -> Curves:
-        if during:
-            during.pop()()
-        return curves(M, sigma, rng=0)
+    def counted(M: int, sigma: float, *, rng: int = 7, runs: int = 400) -> Curves:
+        asked.append(runs)
+        return curves(M, sigma, rng=rng)
 
-    box = make(interrupted).widget()
-    first, second, words_, _ = box.children
-    during.append(lambda: setattr(second, "value", 1.0))
-    pictures = []
-    box.children[-1].observe(lambda change: pictures.append(change["new"]), names="value")
-    first.value = 1000
-    assert len(pictures) == 1
-    assert words_.value == "<b>half is gone after 693 updates</b>"
+    box = make(counted, live_runs=50).widget()
+    box.children[0].value = 1000
+    box.children[1].value = 1.0
+    assert asked == [400] * 6 + [50] * 2
+
+
+@pytest.mark.parametrize("log_y", [False, True])
+def test_a_moved_picture_is_the_one_that_a_new_figure_gives(log_y: bool) -> None:
+    """The live figure keeps its axes, margins and key; nothing of the last setting may stay on it."""
+
+    def fixed(M: int, sigma: float) -> Curves:
+        return curves(M, sigma)
+
+    figure = make(fixed, log_y=log_y)
+    first, second, _, picture = (box := figure.widget()).children
+    assert len(box.children) == 4
+    shown = set()
+    for setting in figure.settings():
+        first.value, second.value = setting["M"], setting["sigma"]
+        assert picture.value == figure.draw(figure.curves(setting)).png(quick=True)
+        shown.add(bytes(picture.value))
+    assert len(shown) == 6
 
 
 @pytest.mark.parametrize(
