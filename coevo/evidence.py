@@ -266,14 +266,17 @@ class Verdicts:
         return _text(self.rows)
 
     def _repr_html_(self) -> str:
-        head = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in _HEADER)
+        hidden = '<span class="coevo-hidden">relation</span>'  # the signs need no heading that is seen
+        head = "".join(f'<th scope="col">{html.escape(name) or hidden}</th>' for name in _HEADER)
         body = "".join(
             f'<tr class="{"holds" if row.passed else "violated"}">'
             + "".join(f"<td>{html.escape(cell)}</td>" for cell in _cells(row))
             + "</tr>"
             for row in self.rows
         )
+        failed = sum(not row.passed for row in self.rows)
         note = (
+            f"{len(self.rows)} checks, {failed or 'none'} violated. "
             f"Chance of a false alarm in this table: at most {_at_most(self.false_alarm)}. "
             f"“Detectable” is the violation found with probability {POWER:g}."
         )

@@ -21,12 +21,14 @@ import numpy as np
 import seaborn as sns
 from matplotlib import patheffects
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection, PathCollection, QuadMesh
 from matplotlib.colors import LogNorm, is_color_like, to_hex
 from matplotlib.container import BarContainer, Container
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, Locator, MaxNLocator, NullLocator
 from numpy.typing import ArrayLike, NDArray
+from PIL import Image
 
 from coevo import _validation as check
 from coevo._validation import Array
@@ -895,12 +897,23 @@ class Plate:
         self.figure: Figure = check.instance("fig", fig, Figure)
         plt.close(fig)
 
-    def png(self) -> bytes:
-        """The picture; equal figures give equal bytes (no date and no software version inside)."""
+    def png(self, *, quick: bool = False) -> bytes:
+        """The picture in 256 colours; equal figures give equal bytes (no date and no software version inside).
+
+        A quick one has fewer pixels and all colours, keeps its margins, and takes a third of the time.
+        """
         buffer = io.BytesIO()
-        self.figure.savefig(
-            buffer, format="png", dpi=160, bbox_inches="tight", pad_inches=0.05, metadata={"Software": None}
-        )
+        plain: dict[str, Any] = {"metadata": {"Software": None}}
+        if quick:  # `savefig` would draw twice
+            self.figure.set_dpi(110)
+            canvas: Any = FigureCanvasAgg(self.figure)  # its method has no types
+            canvas.print_png(buffer, **plain)
+        else:
+            self.figure.savefig(buffer, format="png", dpi=160, bbox_inches="tight", pad_inches=0.05, **plain)
+            # Few colours make a third of the bytes; of a curve and its smoothed edges none is lost to the eye.
+            picture = Image.open(buffer).convert("RGB").quantize(256, dither=Image.Dither.NONE)
+            buffer = io.BytesIO()
+            picture.save(buffer, format="png", optimize=True)
         return buffer.getvalue()
 
     def digest(self) -> str:

@@ -93,6 +93,18 @@ def test_every_chart_says_what_it_shows(chapter: str) -> None:
 
 
 @each_chapter
+def test_every_setting_of_the_sliders_is_checked(chapter: str) -> None:
+    # The cell after the sliders walks their whole grid and holds each bound against the simulation; nbval runs it.
+    sources = [text(cell["source"]) for cell in code_cells(chapter)]
+    for place, source in enumerate(sources):
+        if "explore.explore(" in source:
+            check = sources[place + 1]
+            assert "for setting in explorer.settings():" in check
+            assert "evidence." in check
+            assert "require()" in check or "assert" in check
+
+
+@each_chapter
 def test_nothing_in_it_changes_from_run_to_run(chapter: str) -> None:
     notebook = load(chapter)
     assert notebook["nbformat"] == 4
