@@ -4,14 +4,16 @@
 # make data       compute the stored sweeps that are missing or stale (about ten minutes)
 # make network    record the runs of the language network that are not finished (hours; needs 0.5 GB of weights)
 # make lab        open the chapters in JupyterLab, with live sliders
-# make bench      time the simulator
+# make pdf        print the book as _build/coevo.pdf (needs Chromium 131 or newer; some minutes)
+# make screenshots  photograph the pages that the README shows (needs Chromium)
+# make bench      time the simulator and the live sliders of every chapter (ten minutes)
 # make lint       style and types only
 # make clean      remove what was built (not the environment: for that, remove .venv)
 #
 # Needs make and any Python from 3.11 to 3.13. To choose one:  make book PYTHON=/path/to/python3
 
 .DEFAULT_GOAL := help
-.PHONY: help book test notebooks data network lab bench lint clean
+.PHONY: help book test notebooks data network lab pdf screenshots bench lint clean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -37,7 +39,7 @@ unexport MPLBACKEND
 header = printf '\n== %s\n' "$(1)"
 
 help:
-	@sed -n 's/^# //p' Makefile | head -n 9
+	@sed -n 's/^# //p' Makefile | head -n 11
 
 $(BIN)/python:
 	@if [ -z "$(PYTHON)" ]; then \
@@ -96,7 +98,8 @@ test: lint
 	@$(BIN)/jupyter-book build . -q -W -n --keep-going --path-output $(CHECKED)
 	@$(BIN)/python book/tools/check_links.py $(CHECKED)/_build/html
 	@$(MAKE) --no-print-directory $(VENV)/network-small.stamp || echo "no weights here: the live test will be skipped"
-	@$(call header,unit tests with branch coverage)
+	@$(MAKE) --no-print-directory $(VENV)/lab.stamp || echo "no JupyterLab here: its test will be skipped"
+	@$(call header,unit tests with branch coverage, pages in a browser)
 	@$(BIN)/python -m pytest -q -n 2 --benchmark-disable --cov --cov-report=term
 	@$(call header,stored outputs: every chapter runs and gives the same numbers (nbval))
 	@$(BIN)/python -m pytest -q --nbval --nbval-current-env --nbval-sanitize-with tests/nbval.cfg \
@@ -117,6 +120,15 @@ network: $(VENV)/network.stamp
 
 lab: $(VENV)/lab.stamp
 	@$(BIN)/jupyter lab notebooks
+
+pdf: book $(VENV)/dev.stamp
+	@$(call header,printing the book)
+	@$(BIN)/python book/tools/print_book.py _build/html _build/coevo.pdf
+	@echo "Open this file:  _build/coevo.pdf"
+
+screenshots: book $(VENV)/dev.stamp
+	@$(call header,photographing pages)
+	@$(BIN)/python book/tools/screenshots.py
 
 bench: $(VENV)/dev.stamp
 	@$(call header,benchmarks)

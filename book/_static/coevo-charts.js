@@ -51,6 +51,45 @@
     return button;
   }
 
+  // A tick at each place where a slider of few values stops.
+  function addTicks(input, count) {
+    const ticks = document.createElement("datalist");
+    ticks.id = `coevo-ticks-${document.querySelectorAll("datalist").length}`;
+    for (let value = 0; value < count; value++) ticks.append(new Option("", value));
+    input.after(ticks);
+    input.setAttribute("list", ticks.id);
+  }
+
+  // The lines above the plot, read out once a slider has come to rest: not while it is dragged or a film plays.
+  function announce(figure) {
+    const status = document.createElement("p");
+    status.className = "coevo-hidden";
+    status.setAttribute("role", "status");
+    figure.append(status);
+    let rest = null;
+    figure.addEventListener("input", () => {
+      clearTimeout(rest);
+      rest = setTimeout(() => {
+        const lines = [...figure.querySelectorAll("svg.marks .role-mark.mark-text text")];
+        const above = lines.filter((line) => line.transform.baseVal.consolidate()?.matrix.f < 0);
+        status.textContent = above.map((line) => line.textContent).join(". ");
+      }, 700);
+    });
+  }
+
+  // No pointer moves under a tap: show the values there, and take them away at a tap elsewhere.
+  function answerTaps(box) {
+    let shown = null;
+    const tell = (type, { clientX, clientY }) =>
+      shown.dispatchEvent(new PointerEvent(type, { bubbles: true, clientX, clientY, pointerType: "touch" }));
+    document.addEventListener("click", (event) => {
+      if (event.pointerType !== "touch") return;
+      if (shown) tell("pointerout", event);
+      shown = event.target.closest("svg.marks") && box.contains(event.target) ? event.target : null;
+      if (shown) tell("pointermove", event);
+    });
+  }
+
   // A slider over an index shows and announces the value it stands for.
   function nameSliders(figure, spec, view) {
     const named = (spec.usermeta && spec.usermeta.controls) || {};
@@ -62,8 +101,9 @@
       const name = bind.querySelector(".vega-bind-name");
       if (control.label && name) name.textContent = control.label;
       input.setAttribute("aria-label", control.label || (name ? name.textContent.trim() : input.name));
-      const readout = document.createElement("output");
+      const readout = document.createElement("span");
       readout.className = "coevo-readout";
+      readout.setAttribute("aria-hidden", "true");  // the slider itself announces its value
       const show = () => {
         const text = control.values ? control.values[Number(input.value)] : input.value;
         readout.textContent = text;
@@ -72,6 +112,7 @@
       if (input.type === "range") {
         for (const old of bind.querySelectorAll("input ~ label, input ~ span")) old.remove();
         input.after(readout);
+        if (control.values && control.values.length <= 12) addTicks(input, control.values.length);
         input.addEventListener("input", show);
         view.addSignalListener(input.name, show);
         show();
@@ -105,8 +146,11 @@
     if (svg) {
       svg.setAttribute("role", "img");
       svg.setAttribute("aria-label", figure.getAttribute("aria-label"));
+      if (spec.title && spec.title.text) figure.setAttribute("aria-label", spec.title.text);  // said once, not twice
     }
     nameSliders(figure, spec, view);
+    announce(figure);
+    answerTaps(box);
     if (fluid) {
       let drawn = box.clientWidth;
       new ResizeObserver(() => {
