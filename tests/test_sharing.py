@@ -32,7 +32,7 @@ from coevo.registry import RESULTS
 
 ROOT = Path(__file__).parents[1]
 PAGES = Path(os.environ.get("COEVO_PAGES", ROOT / "_build/check/_build/html"))
-PICTURE = ROOT / "book/_static/readme-book.png"
+PICTURE = ROOT / "book/_static/screens/figure.png"
 HEAVIEST = 1_500_000  # bytes of a page with what it alone loads
 
 

@@ -32,7 +32,7 @@ class Shot:
 
 
 SHOTS = (
-    Shot("first-page", "book/intro", None, DESK, "light", play=6000),
+    Shot("first-page", "book/intro", None, DESK, "light", play=2600),
     Shot("correction", "notebooks/theorem-3-3", "#the-step-that-fails", DESK, "light"),
     Shot("figure", "notebooks/network-consensus", "#the-picture", DESK, "dark"),
     Shot("ledger", "book/ledger", None, DESK, "light"),
