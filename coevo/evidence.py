@@ -276,7 +276,7 @@ class Verdicts:
         )
         failed = sum(not row.passed for row in self.rows)
         note = (
-            f"{len(self.rows)} checks, {failed or 'none'} violated. "
+            f"{len(self.rows)} check{'s' * (len(self.rows) > 1)}, {failed or 'none'} violated. "
             f"Chance of a false alarm in this table: at most {_at_most(self.false_alarm)}. "
             f"“Detectable” is the violation found with probability {POWER:g}."
         )

@@ -137,7 +137,7 @@ def film_of_run(
             "field": "y",
             "type": "quantitative",
             "scale": {"domain": [-reach, reach], "nice": False, "range": [{"expr": "height"}, {"expr": head}]},
-            "axis": {"title": "second", "tickCount": 5, "orient": "left"},
+            "axis": {"title": "second coordinate", "tickCount": 5, "orient": "left"},
         },
     }
     bars = [

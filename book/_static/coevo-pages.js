@@ -33,12 +33,25 @@
     for (const entry of document.querySelectorAll("[role='doc-biblioentry']")) entry.setAttribute("role", "listitem");
   }
 
+  // A figure leads to its file: on a phone that is how its small letters are read.
+  function linkFigures() {
+    for (const image of document.querySelectorAll("main :is(figure, .cell_output) img")) {
+      if (image.closest("a")) continue;
+      const link = document.createElement("a");
+      link.href = image.src;
+      link.title = "Open the picture alone";
+      image.replaceWith(link);
+      link.append(image);
+    }
+  }
+
   // From a file the search may not open the pages it found: it lists them without an excerpt, and without errors.
   if (location.protocol === "file:" && typeof DOCUMENTATION_OPTIONS !== "undefined")
     DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;
 
   window.addEventListener("load", async () => {
     mendRoles();
+    linkFigures();
     if (window.MathJax && MathJax.startup) await MathJax.startup.promise;
     await document.fonts.ready;
     const article = document.querySelector("main");
