@@ -907,7 +907,7 @@ class Plate:
         if quick:  # `savefig` would draw twice
             self.figure.set_dpi(110)
             canvas: Any = FigureCanvasAgg(self.figure)  # its method has no types
-            canvas.print_png(buffer, **plain)
+            canvas.print_png(buffer, pil_kwargs={"compress_level": 1}, **plain)
         else:
             self.figure.savefig(buffer, format="png", dpi=160, bbox_inches="tight", pad_inches=0.05, **plain)
             # Few colours make a third of the bytes; of a curve and its smoothed edges none is lost to the eye.
