@@ -3,36 +3,22 @@
 from __future__ import annotations
 
 import copy
-import importlib.util
 import json
 import re
-import sys
 import tomllib
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import nbformat
 import pytest
 import yaml
+from book_files import load
 
 import coevo
 from coevo.registry import RESULTS
 
 ROOT = Path(__file__).parents[1]
 VENDOR = ROOT / "book/_static/vendor"
-
-
-def load(path: str) -> ModuleType:
-    """Import a file of book/, which is no package."""
-    name = "book_" + Path(path).stem
-    spec = importlib.util.spec_from_file_location(name, ROOT / path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 def pins(name: str) -> dict[str, str]:

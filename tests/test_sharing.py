@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import importlib.util
 import json
 import os
 import re
 import shutil
 import subprocess
 import sys
-from functools import cache
 from html import unescape
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -24,6 +22,7 @@ from xml.etree import ElementTree
 import nbformat
 import pytest
 import yaml
+from book_files import load
 from docutils import nodes
 from PIL import Image
 from pybtex.database import parse_string
@@ -34,19 +33,6 @@ ROOT = Path(__file__).parents[1]
 PAGES = Path(os.environ.get("COEVO_PAGES", ROOT / "_build/check/_build/html"))
 PICTURE = ROOT / "book/_static/screens/figure.png"
 HEAVIEST = 1_500_000  # bytes of a page with what it alone loads
-
-
-@cache
-def load(path: str) -> ModuleType:
-    """Import a file of book/, which is no package."""
-    name = "sharing_" + Path(path).stem
-    spec = importlib.util.spec_from_file_location(name, ROOT / path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="module")
