@@ -15,7 +15,7 @@ import pytest
 from scipy import stats
 
 from coevo import factors, reference
-from coevo.simulation import CorpusInjection, State, System, UserContent, macro_step, updates
+from coevo.simulation import CorpusInjection, State, System, UserContent, macro_step, posterior, updates
 
 FALSE_ALARM = 1e-9
 REFERENCE_RUNS = 600
@@ -223,7 +223,7 @@ def test_supports_are_not_confused(monkeypatch):
     def everywhere(images, *rest):
         return np.ones((*images.mean.shape[:2], images.mean.shape[1]), bool)
 
-    monkeypatch.setattr(updates, "_same_support", everywhere)
+    monkeypatch.setattr(posterior, "_same_support", everywhere)
     with pytest.raises(AssertionError, match="laws differ"):
         assert_same_law("singular images on one plane")
 

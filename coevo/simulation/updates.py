@@ -3,11 +3,8 @@
 Rules that the algorithms leave open, in one place:
 
 * A text that receives fewer than two images keeps its image model (its factor in Theorem 3.3 is 1).
-* A text of mass exactly zero is never drawn and has posterior zero.
-* A singular image model has its images on an affine space, its support. An image of a text with full covariance lies
-  outside every such support almost surely, so singular texts have density zero there; an image of a singular text
-  has posterior zero for every text with another support; among texts with the same support, the densities on
-  that support decide. Nothing is ever added to a covariance.
+* A text of mass exactly zero is never drawn. Of posteriors, and of singular image models, see
+  `coevo.simulation.posterior`.
 """
 
 from __future__ import annotations
@@ -20,6 +17,7 @@ from numpy.typing import NDArray
 from coevo import _validation as check
 from coevo import factors
 from coevo._validation import Array
+from coevo.simulation.posterior import mean_posterior
 from coevo.simulation.state import ImageModel, State
 from coevo.simulation.system import CorpusInjection, System, UserContent
 
@@ -27,17 +25,11 @@ __all__ = ["image_update", "inject_text", "macro_step", "text_update"]
 
 Counts = NDArray[np.int64]
 
-#: Images per pass of the text update: a block of runs is cut so that its arrays stay in the processor's cache.
+#: Images drawn at a time in a text update. It is part of what a seed means: change it and every number changes.
 IMAGES_PER_PASS = 16384
 
-#: Logarithm of the largest residual: its square is still a number, and far more than any density survives.
-FAR = 340.0
 
-#: Two affine supports closer than this, relative to the coordinates, are the same one.
-SAME_SUPPORT = 1e-9
-
-
-def text_update(state: State, text_samples: int, rng: Any) -> State:
+def text_update(state: State, text_samples: int, rng: Any, *, compiled: bool = False) -> State:
     """Move the text model to the mean posterior of M images (Gao & Li 2025, eqs. 2.3-2.4).
 
     Parameters
@@ -45,6 +37,8 @@ def text_update(state: State, text_samples: int, rng: Any) -> State:
     state : State
     text_samples : int >= 1, M
     rng : seed or numpy Generator
+    compiled : whether to use kernels compiled by numba (the extra ``coevo[speed]``): the same draws, and the same
+        numbers up to rounding
 
     Returns
     -------
@@ -54,125 +48,26 @@ def text_update(state: State, text_samples: int, rng: Any) -> State:
     ------
     TypeError, ValueError
         If an argument is not what it should be.
+    ModuleNotFoundError
+        If numba is wanted and not installed.
     """
     check.instance("state", state, State)
     text_samples = check.integer("text_samples", text_samples, minimum=1)
+    check.instance("compiled", compiled, bool)
     rng = check.generator(rng)
     if np.count_nonzero(state.p) == state.runs:  # one text is left in every run, and every posterior is 1 at it
         return state
     width = max(1, IMAGES_PER_PASS // text_samples)
-    singular = not np.isfinite(state.images.log_scale).all()
     parts = []
     for start in range(0, state.runs, width):
         rows = slice(start, start + width)
-        images = ImageModel(state.images.mean[rows], state.images.unit[rows], state.images.log_scale[rows])
-        parts.append(_mean_posterior(state.p[rows], images, text_samples, singular, rng))
+        p, images = state.p[rows], state.images
+        images = ImageModel(images.mean[rows], images.unit[rows], images.log_scale[rows])
+        # The M images of a run are exchangeable: it is enough to draw how many each text makes, and keep them in order.
+        counts = _multinomial(text_samples, p, rng)
+        z = rng.standard_normal((state.dim, len(p), text_samples))
+        parts.append(mean_posterior(p, images, counts, z, compiled=compiled))
     return State(np.concatenate(parts), state.images, state.initial)
-
-
-def _mean_posterior(p: Array, images: ImageModel, text_samples: int, singular: bool, rng: np.random.Generator) -> Array:
-    """Draw M images per run from the mixture and return their mean posterior, array (R, K)."""
-    runs, n_texts = p.shape
-    dim = images.mean.shape[-1]
-    shape = (runs, text_samples)
-    # The M images of a run are exchangeable: it is enough to draw how many each text makes, and keep them in order.
-    counts = _multinomial(text_samples, p, rng)
-    z = rng.standard_normal((dim, *shape))
-
-    def of_image(per_text: Array) -> Array:
-        return np.repeat(per_text.ravel(), counts.ravel()).reshape(shape)
-
-    kept = np.isfinite(images.log_scale)
-    scale = np.where(kept, images.log_scale, 0.0)
-    inverse = factors.invert(images.unit)
-    with np.errstate(divide="ignore"):  # a text of mass zero has log-mass -inf, and posterior zero
-        height = np.log(p) - scale.sum(axis=-1)
-    log_density = np.empty((n_texts, *shape))
-    product = np.empty(shape)
-    for j in range(n_texts):
-        square = log_density[j]
-        for k in range(dim):
-            offset, linear = _residual_map(images.mean, images.unit, scale, inverse, j, k)
-            if singular:  # a lost direction has no noise, and no say in a density
-                offset = np.where(kept[:, j, k, None], offset, 0.0)
-                linear = [np.where(kept[:, j, k, None] & kept[..., i], c, 0.0) for i, c in enumerate(linear)]
-            residual = of_image(offset)
-            for i, coefficient in enumerate(linear):
-                residual += np.multiply(of_image(coefficient), z[i], out=product)
-            if k == 0:
-                np.multiply(residual, residual, out=square)
-            else:
-                square += np.multiply(residual, residual, out=product)
-        np.multiply(square, -0.5, out=square)
-        square += height[:, j, None]
-    if singular:
-        text = np.repeat(np.tile(np.arange(n_texts), runs), counts.ravel()).reshape(shape)
-        _restrict_to_supports(log_density, text, images, kept, inverse)
-    log_density -= log_density.max(axis=0)
-    density = np.exp(log_density, out=log_density)
-    mean_posterior: Array = np.einsum("krm,rm->rk", density, 1 / density.sum(axis=0)) / text_samples
-    return mean_posterior
-
-
-def _residual_map(mean: Array, unit: Array, scale: Array, inverse: Array, j: int, k: int) -> tuple[Array, list[Array]]:
-    """Coordinate k of the residual L_j^{-1} (x - mu_j) of an image x = mu_i + L_i z at text j, for every text i.
-
-    It is offset + sum of linear[l] z_l over l <= k, with one number (R, K) each for every run and text i. The images
-    themselves are never formed: their coordinates could not hold a scale that has shrunk to nothing. Exponents are
-    added before they are raised, and what lies beyond `FAR` counts as `FAR`: the density is zero either way.
-    """
-    row, own = inverse[:, j, k, :, None], scale[:, j, k, None]
-    distance = mean[..., k] - mean[:, j, k, None]
-    for i in range(k):
-        distance += row[:, i] * (mean[..., i] - mean[:, j, i, None])
-    with np.errstate(divide="ignore"):  # texts with equal means have distance zero
-        exponent = np.log(np.abs(distance)) - own
-    offset = np.copysign(np.exp(np.minimum(exponent, FAR)), distance)
-    linear = [np.exp(np.minimum(scale[..., i] - own, FAR)) for i in range(k + 1)]
-    for i in range(k):
-        # U_j^{-1} U_i = I + U_j^{-1} (U_i - U_j): exactly I for equal directions, whatever the scales then multiply.
-        turn = unit[..., k, i] - unit[:, j, None, k, i]
-        for e in range(i + 1, k):
-            turn += row[:, e] * (unit[..., e, i] - unit[:, j, None, e, i])
-        linear[i] *= turn
-    return offset, linear
-
-
-def _restrict_to_supports(
-    log_density: Array, text: NDArray[np.int64], images: ImageModel, kept: NDArray[np.bool_], inverse: Array
-) -> None:
-    """Give density zero, in place, to every text whose support is not that of the text that made the image.
-
-    Texts with the same support need no other factor: their kept columns of U differ by a unit triangular matrix, so
-    they span the same volume.
-    """
-    same = _same_support(images, kept, inverse)
-    run = np.arange(text.shape[0])[:, None]
-    for j in range(log_density.shape[0]):
-        log_density[j][~same[run, text, j]] = -np.inf
-
-
-def _same_support(images: ImageModel, kept: NDArray[np.bool_], inverse: Array) -> NDArray[np.bool_]:
-    """Whether texts i and j of a run have the same affine support, array (R, K, K)."""
-    mean, unit = images.mean, images.unit
-    rank = kept.sum(axis=-1)
-    size = np.abs(mean).max(axis=-1) + np.exp(images.log_scale.max(axis=-1))
-    # In the coordinates of j: does the difference of the means, and does every kept column of i, stay inside?
-    offset = (inverse[:, None] * (mean[:, :, None] - mean[:, None, :])[..., None, :]).sum(axis=-1)
-    reach = np.abs(inverse).sum(axis=-1)
-    scale = reach[:, None] * (size[:, :, None] + size[:, None, :])[..., None]
-    lost = ~kept
-    inside = (~lost[:, None] | (np.abs(offset) <= SAME_SUPPORT * scale)).all(axis=-1)
-    same: NDArray[np.bool_] = (rank[:, :, None] == rank[:, None, :]) & inside
-    # Hardly ever does a singular text get this far with another, and a full one has nothing left to compare.
-    run, i, j = np.nonzero(same & (rank[:, None, :] < mean.shape[-1]))
-    columns = inverse[run, j] @ np.where(kept[run, i, None, :], unit[run, i], 0.0)
-    steep = reach[run, j, :, None] * np.abs(unit[run, i]).max(axis=-2)[:, None, :]
-    parallel = (~lost[run, j, :, None] | (np.abs(columns) <= SAME_SUPPORT * steep)).all(axis=(-2, -1))
-    same[run, i, j] = parallel
-    diagonal = np.arange(mean.shape[1])
-    same[:, diagonal, diagonal] = True
-    return same
 
 
 def image_update(state: State, image_samples: int, rng: Any, user: UserContent | None = None) -> State:
@@ -293,7 +188,7 @@ def _with_empty_places(state: State, extra: int) -> State:
     return State(p, grown(state.images), grown(state.initial))
 
 
-def macro_step(state: State, system: System, rng: Any, drop_below: float = 0.0) -> State:
+def macro_step(state: State, system: System, rng: Any, drop_below: float = 0.0, *, compiled: bool = False) -> State:
     """Make one macro step of Algorithm 1, 2 or 3 (Gao & Li 2025).
 
     Parameters
@@ -302,6 +197,7 @@ def macro_step(state: State, system: System, rng: Any, drop_below: float = 0.0) 
     system : System; only its parameters are used, not its initial state
     rng : seed or numpy Generator
     drop_below : float, see `inject_text`
+    compiled : see `text_update`
 
     Returns
     -------
@@ -311,13 +207,15 @@ def macro_step(state: State, system: System, rng: Any, drop_below: float = 0.0) 
     ------
     TypeError, ValueError
         If an argument is not what it should be.
+    ModuleNotFoundError
+        If numba is wanted and not installed.
     """
     check.instance("system", system, System)
     rng = check.generator(rng)
     if system.corpus is not None:
         state = inject_text(state, system.corpus, rng, drop_below)
     for _ in range(system.text_updates):
-        state = text_update(state, system.text_samples, rng)
+        state = text_update(state, system.text_samples, rng, compiled=compiled)
     for _ in range(system.image_updates):
         state = image_update(state, system.image_samples, rng, system.user)
     return state
