@@ -11,6 +11,7 @@ the points, the number of workers and an interruption change nothing.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import copy
 import datetime
 import hashlib
@@ -29,10 +30,10 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import scipy
-from joblib import Parallel, delayed
 from tqdm import tqdm
 
 import coevo
+from coevo import _parallel
 from coevo import _validation as check
 from coevo._validation import Array
 
@@ -262,7 +263,7 @@ def compute(
     sweep: Sweep,
     path: str | os.PathLike[str],
     *,
-    workers: int = 1,
+    workers: int | None = None,
     force: bool = False,
     progress: bool | None = None,
 ) -> Stored:
@@ -276,7 +277,11 @@ def compute(
     ----------
     sweep : Sweep
     path : target file; what it holds of another definition is replaced
-    workers : int >= 1, processes that share the points; the numbers do not depend on it
+    workers : int >= 1, processes of this machine that share the points; or None, which leaves it to
+        ``joblib.parallel_config`` and is this process alone if nothing is said there. Within
+        ``with joblib.parallel_config(backend="dask")`` the points go to the workers of the current
+        ``dask.distributed.Client``, which must have this package. The numbers do not depend on it, and all files are
+        written by this process.
     force : compute again although the target is current (an interrupted call is still continued)
     progress : bool or None, progress bar; None shows one in a terminal only
 
@@ -292,7 +297,7 @@ def compute(
     """
     check.instance("sweep", sweep, Sweep)
     target = _path(path)
-    workers = check.integer("workers", workers, minimum=1)
+    workers = _parallel.checked(workers)
     check.instance("force", force, bool)
     if not (progress is None or isinstance(progress, bool)):
         raise TypeError(f"progress must be a bool or None, got {progress!r}")
@@ -302,19 +307,21 @@ def compute(
     part = target.with_name(target.name + ".part")
     done = _resumed(part, sweep)
     points = list(sweep.points())
-    todo = [index for index in range(len(points)) if index not in done]
-    jobs = (delayed(_indexed)(sweep, index, points[index]) for index in todo)
-    finished = Parallel(n_jobs=workers, return_as="generator_unordered", pre_dispatch="2*n_jobs")(jobs)
+    tasks = [(index, (point,)) for index, point in enumerate(points) if index not in done]
     silent = None if progress is None else not progress  # None: tqdm looks for a terminal
-    bar = tqdm(finished, total=len(points), initial=len(done), desc=sweep.name, unit="point", disable=silent)
-    with part.open("a", encoding="utf-8", newline="\n") as lines:
-        for index, values in bar:
+    with (
+        part.open("a", encoding="utf-8", newline="\n") as lines,
+        tqdm(total=len(points), initial=len(done), desc=sweep.name, unit="point", disable=silent) as bar,
+        contextlib.closing(_parallel.unordered(sweep.evaluate, tasks, workers)) as finished,
+    ):
+        for index, values in finished:
             done[index] = values
             names = list(next(iter(done.values())))
             if list(values) != names:
                 raise ValueError(f"point must return {names} everywhere, got {list(values)} at {points[index]}")
             lines.write(json.dumps({"point": index, "values": values}) + "\n")
             lines.flush()
+            bar.update()
     _write(target, sweep, list(done[0]), [list(done[index].values()) for index in range(len(points))])
     part.unlink(missing_ok=True)
     return load(target, sweep)
@@ -349,10 +356,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             compute(sweep, target, workers=options.workers, force=options.force)
             print(f"{name}: written to {target}", flush=True)
     return 0
-
-
-def _indexed(sweep: Sweep, index: int, point: Point) -> tuple[int, dict[str, float | int | None]]:
-    return index, sweep.evaluate(point)
 
 
 def _status(sweep: Sweep, target: Path) -> str:

@@ -207,8 +207,8 @@ def test_the_number_of_workers_does_not_matter(runs):
 def test_threads_give_the_same_numbers():
     system = System(circle(3), 8, 9)
     one = replicate(system, 3, 300, rng=3)
-    with joblib.parallel_config(backend="threading"):
-        two = replicate(system, 3, 300, rng=3, workers=2)
+    with joblib.parallel_config(backend="threading", n_jobs=2):
+        two = replicate(system, 3, 300, rng=3)
     assert one.mean["text_diversity"].tobytes() == two.mean["text_diversity"].tobytes()
 
 

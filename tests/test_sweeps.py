@@ -7,8 +7,11 @@ import json
 import math
 import os
 import runpy
+import signal
+import subprocess
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -16,7 +19,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from coevo import sweeps
+from coevo import _parallel, sweeps
 from coevo.sweeps import Stored, Sweep, compute, find, load, main
 
 
@@ -117,6 +120,44 @@ def test_an_interrupted_sweep_goes_on(tmp_path: Path) -> None:
     assert not part.exists()
 
 
+CHILD = """
+import sys, time
+from coevo.sweeps import Sweep, compute
+
+def slow(rng, *, a, b, shift):
+    time.sleep(0.1)
+    return {"sum": a + b + shift, "noise": float(rng.standard_normal()), "half": float("nan") if a == 1 else a / 2}
+
+if __name__ == "__main__":
+    sweep = Sweep("small-one", slow, {"a": (1, 2, 4), "b": (0.5, 0.25)}, 3, 1, {"shift": 10})
+    compute(sweep, sys.argv[1], workers=int(sys.argv[2]))
+"""
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_killed_sweep_goes_on_to_the_same_bytes(tmp_path: Path, workers: int) -> None:
+    compute(small(), tmp_path / "whole.json")
+    target, part, script = tmp_path / "s.json", tmp_path / "s.json.part", tmp_path / "child.py"
+    script.write_text(CHILD)
+    process = subprocess.Popen([sys.executable, str(script), str(target), str(workers)])
+    until = time.monotonic() + 60
+    while (not part.exists() or part.read_text().count("\n") < 1 + 2) and time.monotonic() < until:
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait(60) == -signal.SIGKILL
+    finished = part.read_text().count("\n") - 1
+    assert 2 <= finished < 6
+    calls = []
+
+    def counted(rng: np.random.Generator, **parameters: Any) -> Mapping[str, float]:
+        calls.append(parameters)
+        return draw(rng, **parameters)
+
+    compute(small(point=counted), target)
+    assert len(calls) == 6 - finished
+    assert target.read_bytes() == (tmp_path / "whole.json").read_bytes()
+
+
 def test_two_interruptions_in_the_middle_of_a_line(tmp_path: Path) -> None:
     whole = compute(small(), tmp_path / "whole.json")
     target, part = tmp_path / "s.json", tmp_path / "s.json.part"
@@ -150,10 +191,10 @@ def test_a_finished_point_is_in_the_part_file_at_once(tmp_path: Path) -> None:
 def test_points_finished_out_of_order_keep_their_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = compute(small(), tmp_path / "whole.json")
 
-    def backwards(**settings: Any) -> Any:
-        return lambda jobs: [function(*values) for function, values, _ in reversed(list(jobs))]
+    def backwards(function: Any, tasks: Any, workers: Any) -> Iterator[Any]:
+        yield from [(key, function(*arguments)) for key, arguments in reversed(list(tasks))]
 
-    monkeypatch.setattr(sweeps, "Parallel", backwards)
+    monkeypatch.setattr(_parallel, "unordered", backwards)
     np.testing.assert_equal(numbers(compute(small(), tmp_path / "s.json")), numbers(whole))
 
 

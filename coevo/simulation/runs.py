@@ -1,24 +1,33 @@
 """Many runs of a system: whole paths (`simulate`) and streamed statistics (`replicate`).
 
 Runs are cut into blocks of fixed size, each with its own child of the seed, so the numbers depend on the seed alone:
-not on how many workers share the blocks, and not on whether paths are kept.
+not on who computes the blocks or in which order they end, and not on whether paths are kept.
 """
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+import hashlib
+import math
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
-from joblib import Parallel, delayed
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+import coevo
+from coevo import _parallel
 from coevo import _validation as check
 from coevo._validation import Array
 from coevo.measures import text_diversity_unchecked
+from coevo.simulation.moments import Block, Moments
 from coevo.simulation.state import State
+from coevo.simulation.store import Memory, Plan, Store, described, opened
 from coevo.simulation.system import System
 from coevo.simulation.updates import macro_step
 
@@ -26,11 +35,20 @@ __all__ = ["STATISTICS", "Path", "Replicates", "replicate", "simulate"]
 
 Statistic = Callable[[State], Array]
 
+#: A block: the system with the initial states of the block, its runs, its seed.
+_Task = tuple[System, int, np.random.SeedSequence]
+
+#: What `Replicates` holds by statistic.
+_STORED = ("mean", "standard_error", "skewness", "quantile")
+
 #: Runs in a block. It is part of what a seed means: change it and every number changes.
 BLOCK = 256
 
 #: Texts are dropped from a growing corpus only if any of them would be drawn again with at most this probability.
 DROP_RISK = 1e-12
+
+#: Bytes of the values whose quantiles are taken at once.
+SLAB = 2**25
 
 
 def _fidelity(state: State) -> Array:
@@ -98,53 +116,15 @@ class Replicates:
     quantile: dict[str, Array]
 
 
-@dataclass
-class _Moments:
-    """Count, mean, standard deviation (divisor n) and skewness, which merge exactly at any scale."""
-
-    count: int
-    mean: Array
-    spread: Array
-    skewness: Array
-
-    @classmethod
-    def of(cls, values: Array) -> _Moments:
-        mean = values.mean(axis=0)
-        with np.errstate(invalid="ignore"):  # a log-diversity of -inf has no spread
-            deviation = values - mean
-        unit = _positive(np.abs(deviation).max(axis=0))
-        scaled = deviation / unit
-        spread = np.sqrt((scaled**2).mean(axis=0))
-        return cls(len(values), mean, unit * spread, (scaled**3).mean(axis=0) / _positive(spread) ** 3)
-
-    def merge(self, other: _Moments) -> _Moments:
-        a, b = self.count, other.count
-        n = a + b
-        mean = (a * self.mean + b * other.mean) / n
-        with np.errstate(invalid="ignore"):  # nor has a log-diversity of -inf a distance
-            delta = other.mean - self.mean
-            unit = _positive(np.maximum(np.maximum(self.spread, other.spread), np.abs(delta)))
-            x, y, d = self.spread / unit, other.spread / unit, delta / unit
-            spread = np.sqrt((a * x**2 + b * y**2 + d**2 * (a * b / n)) / n)
-            third = (a * self.skewness * x**3 + b * other.skewness * y**3) / n
-            third += d**3 * (a * b * (a - b) / n**3) + 3 * d * (a * b / n**2) * (y**2 - x**2)
-            return _Moments(n, mean, unit * spread, third / _positive(spread) ** 3)
-
-    def standard_error(self) -> Array:
-        if self.count < 2:
-            return np.full_like(self.mean, np.nan)
-        error: Array = self.spread / np.sqrt(self.count - 1)
-        return error
-
-
-def _positive(values: Array) -> Array:
-    """Replace zeros by ones: what they would divide is zero too."""
-    positive: Array = np.where(values == 0, 1.0, values)
-    return positive
-
-
 def simulate(
-    system: System, steps: int, runs: int = 1, *, rng: Any, every: int = 1, progress: bool | None = None
+    system: System,
+    steps: int,
+    runs: int = 1,
+    *,
+    rng: Any,
+    every: int = 1,
+    compiled: bool = False,
+    progress: bool | None = None,
 ) -> Path:
     """Run a system and keep whole paths.
 
@@ -155,6 +135,7 @@ def simulate(
     runs : int >= 1, independent runs R; an initial state of R runs starts each from its own
     rng : seed (int >= 0), SeedSequence or numpy Generator
     every : int >= 1, record every so many macro steps (step 0 is always recorded)
+    compiled : see `macro_step`
     progress : bool or None, progress bar; None shows one in a terminal only
 
     Returns
@@ -168,13 +149,13 @@ def simulate(
     """
     steps = check.integer("steps", steps, minimum=0)
     every = check.integer("every", every, minimum=1)
+    check.instance("compiled", compiled, bool)
     times = np.arange(0, steps + 1, every)
-    blocks = _blocks(system, runs, rng)
-    bar = tqdm(total=int(times[-1]) * len(blocks), disable=_silent(progress), unit="step")
+    runs, seed = _runs(system, runs), check.seed_sequence(rng)
     recorded = []
-    for initial, seed in blocks:
-        recorded.append(list(_recorded_states(system, initial, times, steps, seed, bar)))
-    bar.close()
+    with _bar(runs * int(times[-1]), 0, progress) as bar:
+        for task in _blocks(system, runs, seed):
+            recorded.append(list(_recorded_states(task, times, steps, compiled, bar.update)))
     n_texts = max(state.n_texts for states in recorded for state in states)
 
     def gather(pick: Callable[[State], Array]) -> Array:
@@ -213,13 +194,16 @@ def replicate(
     statistics: Sequence[str] | Mapping[str, Statistic] = ("text_diversity",),
     times: Any = None,
     quantiles: Sequence[float] = (),
-    workers: int = 1,
+    workers: int | None = None,
+    compiled: bool = False,
+    store: str | os.PathLike[str] | None = None,
     progress: bool | None = None,
 ) -> Replicates:
     """Run a system many times and keep only statistics over the runs.
 
-    Memory does not grow with the number of steps, only with that of the recorded times; quantiles keep one number
-    per run and recorded time.
+    Memory does not grow with the number of steps, only with that of the recorded times: for each of them and each
+    number of a statistic it takes 8 bytes per run if quantiles are asked for, and nothing per run if not. With a
+    `store` those 8 bytes are taken on the disk, and in memory for the blocks under way only.
 
     Parameters
     ----------
@@ -230,7 +214,18 @@ def replicate(
     statistics : names from `STATISTICS`, or a dict of functions State -> array (R, ...)
     times : increasing int array (T,) of macro steps to record, each in [0, steps]; every step unless given
     quantiles : levels in [0, 1]
-    workers : int >= 1, processes that share the blocks of runs; the numbers do not depend on it
+    workers : int >= 1, processes of this machine that share the blocks of runs; or None, which leaves it to
+        ``joblib.parallel_config`` and is this process alone if nothing is said there. Within
+        ``with joblib.parallel_config(backend="dask")`` the blocks go to the workers of the current
+        ``dask.distributed.Client``, which must have this package. The numbers do not depend on it.
+    compiled : see `macro_step`
+    store : directory, or None. Finished blocks of 256 runs are written there, by this process alone; interrupted or
+        killed, the next call with the same arguments takes what is there, computes the rest, and returns the same
+        numbers to the last bit. In the end the blocks give way to one file, ``result.npz``, with the parameters, the
+        seed and the versions, and every further call returns what it holds. A damaged block is computed again, with
+        a warning. The store knows every number of the system, and of a function in `statistics` its name and
+        what it gives after one step of the first block: give a function that you have changed another store.
+        Give a seed as `rng`: of a Generator each call takes another child, which is other runs.
     progress : bool or None, progress bar; None shows one in a terminal only
 
     Returns
@@ -240,111 +235,155 @@ def replicate(
     Raises
     ------
     TypeError, ValueError
-        Naming the argument, what it may be, and what it was.
+        Naming the argument, what it may be, and what it was; or the store, if it holds other runs (what differs and
+        what helps) or a damaged result.
+    RuntimeError
+        If another process is computing the store.
     """
     steps = check.integer("steps", steps, minimum=0)
-    workers = check.integer("workers", workers, minimum=1)
+    workers = _parallel.checked(workers)
+    check.instance("compiled", compiled, bool)
     functions = _functions(statistics)
     recorded = np.arange(steps + 1) if times is None else check.integer_array("times", times, minimum=0)
     if recorded.ndim != 1 or recorded.size == 0 or (np.diff(recorded) <= 0).any() or recorded[-1] > steps:
         raise ValueError(f"times must be increasing macro steps in [0, {steps}], got {np.asarray(times)}")
     check.instance("quantiles", quantiles, Iterable)
     levels = np.array([check.probability("quantiles", q) for q in quantiles])
-    blocks = _blocks(system, runs, rng)
-    silent = _silent(progress)
-    if workers == 1:
-        with tqdm(total=int(recorded[-1]) * len(blocks), disable=silent, unit="step") as bar:
-            parts = [
-                _statistics(system, initial, recorded, steps, seed, functions, levels.size > 0, bar)
-                for initial, seed in blocks
-            ]
-    else:
-        tasks = (
-            delayed(_statistics)(system, initial, recorded, steps, seed, functions, levels.size > 0)
-            for initial, seed in blocks
-        )
-        finished = Parallel(n_jobs=workers, return_as="generator")(tasks)
-        parts = list(tqdm(finished, total=len(blocks), disable=silent, unit="block"))
-    total = parts[0][0]
-    for part in parts[1:]:
-        for name in functions:
-            _same_shape(name, total[0][name].mean.shape, part[0][0][name].mean.shape)
-        total = [
-            {name: row[name].merge(other[name]) for name in functions}
-            for row, other in zip(total, part[0], strict=True)
-        ]
-
-    def column(pick: Callable[[_Moments], Array]) -> dict[str, Array]:
-        return {name: np.stack([pick(row[name]) for row in total]) for name in functions}
-
-    values = {name: np.concatenate([part[1][name] for part in parts]) for name in functions if levels.size}
-    return Replicates(
-        t=recorded,
-        runs=sum(initial.runs for initial, _ in blocks),
-        mean=column(lambda moments: moments.mean),
-        standard_error=column(_Moments.standard_error),
-        skewness=column(lambda moments: moments.skewness),
-        levels=levels,
-        quantile={name: np.quantile(array, levels, axis=0, method="inverted_cdf") for name, array in values.items()},
+    runs, seed = _runs(system, runs), check.seed_sequence(rng)
+    plan = Plan(
+        sizes=tuple(min(BLOCK, runs - start) for start in range(0, runs, BLOCK)),
+        times=len(recorded),
+        names=tuple(sorted(functions)),
+        levels=len(levels),
     )
+
+    def computed(shelf: Memory | Store) -> Replicates:
+        alone, last, todo = _parallel.is_serial(workers), int(recorded[-1]), set(shelf.todo)
+        done = sum(size for index, size in enumerate(plan.sizes) if index not in todo)
+        with _bar(runs * last, done * last, progress) as bar:
+            work = partial(
+                _statistics,
+                times=recorded,
+                steps=steps,
+                functions=functions,
+                keep=levels.size > 0,
+                compiled=compiled,
+                tick=bar.update if alone else None,
+            )
+            tasks = ((index, (task,)) for index, task in enumerate(_blocks(system, runs, seed)) if index in todo)
+            with contextlib.closing(_parallel.unordered(work, tasks, workers)) as finished:
+                for index, block in finished:
+                    shelf.add(index, block)
+                    del block  # not to be held while the next one is computed
+                    if not alone:
+                        bar.update(plan.sizes[index] * last)
+        return _replicates(shelf, plan, recorded, levels, functions)
+
+    if store is None:
+        return computed(Memory(plan))
+    first = next(_blocks(system, runs, seed))
+    identity = {
+        "coevo": coevo.__version__,
+        "block": BLOCK,
+        "seed": seed,
+        "runs": runs,
+        "steps": steps,
+        "times": recorded,
+        "quantiles": levels,
+        "compiled": compiled,
+        "statistics": {name: _sample(name, functions[name], first, steps) for name in plan.names},
+        "system": system,
+    }
+    with opened(store, plan, described(identity)) as shelf:
+        if shelf.result is not None:
+            return _from_arrays(shelf.result, runs, functions)
+        found = computed(shelf)
+        shelf.finish(_as_arrays(found))
+        return found
 
 
 def _statistics(
-    system: System,
-    initial: State,
+    task: _Task,
+    *,
     times: NDArray[np.int64],
     steps: int,
-    seed: np.random.SeedSequence,
     functions: Mapping[str, Statistic],
     keep: bool,
-    bar: Any = None,
-) -> tuple[list[dict[str, _Moments]], dict[str, Array]]:
-    """Moments at each recorded time over one block, and with `keep` the values (R, T, ...) behind them."""
-    rows: list[dict[str, _Moments]] = []
-    kept: dict[str, list[Array]] = {name: [] for name in functions}
-    shapes: dict[str, tuple[int, ...]] = {}
-    for state in _recorded_states(system, initial, times, steps, seed, bar):
-        row = {}
+    compiled: bool,
+    tick: Callable[[int], Any] | None,
+) -> Block:
+    """Run one block; return the moments at each recorded time, and with `keep` the values behind them."""
+    block = Block()
+    for i, state in enumerate(_recorded_states(task, times, steps, compiled, tick)):
         for name, function in functions.items():
             values = np.asarray(function(state), dtype=np.float64)
             if values.ndim == 0 or len(values) != state.runs:
                 raise ValueError(
                     f"statistics[{name!r}] must return an array of shape ({state.runs}, ...), got {values.shape}"
                 )
-            _same_shape(name, shapes.setdefault(name, values.shape[1:]), values.shape[1:])
-            row[name] = _Moments.of(values)
-            if keep:
-                kept[name].append(values)
-        rows.append(row)
-    return rows, {name: np.stack(values, axis=1) for name, values in kept.items() if keep}
-
-
-def _same_shape(name: str, expected: tuple[int, ...], got: tuple[int, ...]) -> None:
-    """Refuse a statistic per text of a corpus that grows."""
-    if got != expected:
-        raise ValueError(f"statistics[{name!r}] must keep its shape {expected} while the corpus grows, got {got}")
+            block.record(i, len(times), name, values, keep=keep)
+    return block
 
 
 def _recorded_states(
-    system: System,
-    state: State,
-    times: NDArray[np.int64],
-    steps: int,
-    seed: np.random.SeedSequence,
-    bar: Any = None,
+    task: _Task, times: NDArray[np.int64], steps: int, compiled: bool, tick: Callable[[int], Any] | None
 ) -> Iterator[State]:
-    """Run one block and yield its state at each of `times`."""
-    rng = np.random.default_rng(seed)
+    """Run one block and yield its state at each of `times`; `tick` is told how many runs made a step."""
+    system, runs, seed = task
+    state, rng = _beginning(system, runs), np.random.default_rng(seed)
     drop_below = _drop_below(system, steps)
     wanted = set(times.tolist())
     if 0 in wanted:
         yield state
     for t in range(1, int(times[-1]) + 1):
-        state = macro_step(state, system, rng, drop_below)
-        if bar is not None:
-            bar.update()
+        state = macro_step(state, system, rng, drop_below, compiled=compiled)
+        if tick is not None:
+            tick(runs)
         if t in wanted:
             yield state
+
+
+def _replicates(
+    shelf: Memory | Store, plan: Plan, times: NDArray[np.int64], levels: Array, names: Iterable[str]
+) -> Replicates:
+    """Put the statistics of all blocks together."""
+    moments = shelf.moments()
+    return Replicates(
+        t=times,
+        runs=sum(plan.sizes),
+        mean={name: moments[name].mean for name in names},
+        standard_error={name: moments[name].standard_error() for name in names},
+        skewness={name: moments[name].skewness for name in names},
+        levels=levels,
+        quantile={name: _quantiles(shelf, name, moments[name], levels) for name in names if levels.size},
+    )
+
+
+def _quantiles(shelf: Memory | Store, name: str, moments: Moments, levels: Array) -> Array:
+    """Quantiles (Q, T, ...) over the runs, taken a few times at once."""
+    shape = moments.mean.shape
+    quantiles = np.empty((len(levels), *shape))
+    width = max(1, SLAB // (8 * moments.count * math.prod(shape[1:])))
+    for start in range(0, shape[0], width):
+        stop = min(start + width, shape[0])
+        slab = shelf.slab(name, start, stop)
+        quantiles[:, start:stop] = np.quantile(slab, levels, axis=1, method="inverted_cdf")
+    return quantiles
+
+
+def _as_arrays(found: Replicates) -> dict[str, Any]:
+    """Arrays by name, as a store keeps them."""
+    fields = {field: getattr(found, field) for field in _STORED}
+    arrays = {f"{field}/{name}": array for field, by_name in fields.items() for name, array in by_name.items()}
+    return {"t": found.t, "levels": found.levels} | arrays
+
+
+def _from_arrays(arrays: Mapping[str, Any], runs: int, names: Iterable[str]) -> Replicates:
+    """Read what `_as_arrays` returned, with the statistics in the order of `names`."""
+    by_name = {
+        field: {name: arrays[f"{field}/{name}"] for name in names if f"{field}/{name}" in arrays} for field in _STORED
+    }
+    return Replicates(t=arrays["t"], runs=runs, levels=arrays["levels"], **by_name)
 
 
 def _drop_below(system: System, steps: int) -> float:
@@ -356,22 +395,39 @@ def _drop_below(system: System, steps: int) -> float:
     return DROP_RISK / max(1, steps * draws * (system.initial.n_texts + steps))
 
 
-def _blocks(system: System, runs: int, rng: Any) -> list[tuple[State, np.random.SeedSequence]]:
-    """Cut the runs into blocks, each with its initial state and its own seed."""
-    check.instance("system", system, System)
+def _runs(system: System, runs: int) -> int:
+    """Check the system and the number of runs."""
+    initial = check.instance("system", system, System).initial
     runs = check.integer("runs", runs, minimum=1)
-    initial = system.initial
     if initial.runs not in (1, runs):
         raise ValueError(f"runs must be {initial.runs}, the runs of the initial state, got {runs}")
+    return runs
+
+
+def _blocks(system: System, runs: int, seed: np.random.SeedSequence) -> Iterator[_Task]:
+    """Cut the runs into blocks: each the system, with only its own initial states, its runs, and its own seed."""
+    several = system.initial.runs > 1
     starts = range(0, runs, BLOCK)
-    seeds = check.seed_sequence(rng).spawn(len(starts))
+    seeds = check.seed_sequence(seed).spawn(len(starts))  # of a copy: it begins with the first child again
+    for start, own in zip(starts, seeds, strict=True):
+        initial = system.initial.select(slice(start, start + BLOCK)) if several else system.initial
+        yield dataclasses.replace(system, initial=initial), min(BLOCK, runs - start), own
 
-    def block(start: int) -> State:
-        if initial.runs == runs:
-            return initial.select(slice(start, start + BLOCK))
-        return initial.repeat(min(BLOCK, runs - start))
 
-    return [(block(start), seed) for start, seed in zip(starts, seeds, strict=True)]
+def _beginning(system: System, runs: int) -> State:
+    """Return the initial state of each run of a block."""
+    return system.initial if system.initial.runs == runs else system.initial.repeat(runs)
+
+
+def _sample(name: str, function: Statistic, task: _Task, steps: int) -> str:
+    """Return what identifies a statistic: its name, or a digest of what a custom one gives after a step of a block."""
+    if STATISTICS.get(name) is function:
+        return name
+    system, runs, seed = task
+    state = macro_step(_beginning(system, runs), system, np.random.default_rng(seed), _drop_below(system, steps))
+    values = np.asarray(function(state), dtype=np.float64)
+    # To eight digits, because another machine may round the last ones otherwise.
+    return hashlib.sha256(" ".join(f"{value:.8g}" for value in values.flat).encode()).hexdigest()
 
 
 def _functions(statistics: Sequence[str] | Mapping[str, Statistic]) -> dict[str, Statistic]:
@@ -390,3 +446,8 @@ def _functions(statistics: Sequence[str] | Mapping[str, Statistic]) -> dict[str,
 def _silent(progress: bool | None) -> bool | None:
     """Translate `progress` to tqdm's `disable`, where None means: only in a terminal."""
     return None if progress is None else not progress
+
+
+def _bar(total: int, initial: int, progress: bool | None) -> Any:
+    """Progress bar over all steps of all runs, which shows how many are made in a second and what time remains."""
+    return tqdm(total=total, initial=initial, disable=_silent(progress), unit="step", unit_scale=True)
