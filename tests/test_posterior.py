@@ -250,3 +250,30 @@ def test_drift_of_separated_texts(compiled):
     error = diversity.std(ddof=1) / np.sqrt(len(diversity))
     assert abs(diversity.mean() - exact) < 6 * error
     assert abs(diversity.mean() - (1 - 1 / 11) ** 15 * 0.75) > 6 * error  # negative control: M off by one
+
+
+@ENGINES
+def test_singular_texts(compiled, monkeypatch):
+    """One that makes no image counts for nothing; one that makes some keeps them, whatever its neighbours."""
+    rng = np.random.default_rng(9)
+    p = rng.dirichlet(np.ones(4), size=6)
+    images = random_models(rng, 6, 4, 2)
+    images.log_scale[:, 3] = [0.0, -np.inf]  # a line
+    counts = np.tile([20, 10, 10, 0], (6, 1))
+    counts[3:] = [0, 0, 30, 10]
+    images.log_scale[3:, :3] -= 12.0  # the other texts are small and far apart
+    z = rng.standard_normal((2, 6, 40))
+    expected = posterior._by_residuals(p, images, counts, z)
+    monkeypatch.setattr(posterior, "_by_residuals", None)
+    got = posterior.mean_posterior(p, images, counts, z.copy(), compiled=compiled)
+    np.testing.assert_allclose(got, expected, atol=ROUNDING)
+    assert (got[:3, 3] == 0).all()
+    assert (got[3:] == [0.0, 0.0, 0.75, 0.25]).all()
+
+
+def test_two_texts_on_one_line_are_left_to_residuals(monkeypatch):
+    """Negative control: both are singular, and the densities on their common line decide."""
+    state = State.create([0.3, 0.7], [[0.0, 0.0], [0.0, 0.0]], np.diag([1.0, 0.0]), 5)
+    np.testing.assert_allclose(text_update(state, 30, 1).p, np.tile([0.3, 0.7], (5, 1)), rtol=1e-14)
+    monkeypatch.setattr(posterior, "_apart", lambda mean, *_: np.ones(len(mean), bool))
+    assert not np.isclose(text_update(state, 30, 1).p, [0.3, 0.7]).all()

@@ -39,30 +39,34 @@ def _prepare(
                 centre += p[r, j] * mean[r, j, k]
             for j in range(n_texts):
                 shifted[r, j, k] = mean[r, j, k] - centre
-        reach, least, top, drawn, live = 0.0, np.inf, -np.inf, np.inf, 0
+        reach, least, top, drawn, active = 0.0, np.inf, -np.inf, np.inf, 0
         for j in range(n_texts):
-            size, spread, height[r, j] = 0.0, 0.0, np.log(p[r, j])
+            size, spread, height[r, j], smallest = 0.0, 0.0, np.log(p[r, j]), np.inf
             for k in range(dim):
                 height[r, j] -= log_scale[r, j, k]
-                least = min(least, log_scale[r, j, k])
+                smallest = min(smallest, log_scale[r, j, k])
                 size += shifted[r, j, k] ** 2
                 stretch = np.exp(log_scale[r, j, k])
                 for i in range(dim):
                     factor[r, j, i, k] = unit[r, j, i, k] * stretch
                     spread += factor[r, j, i, k] ** 2
-            top = max(top, height[r, j])
+            if p[r, j] == 0 or (counts[r, j] == 0 and smallest == -np.inf):
+                height[r, j] = -np.inf
+                continue
+            active += 1
+            least = min(least, smallest)
+            if smallest > -np.inf:
+                top = max(top, height[r, j])
+            reach = max(reach, np.sqrt(size) + REACH * np.sqrt(spread))
             if counts[r, j] > 0:
                 drawn = min(drawn, height[r, j])
-            if p[r, j] > 0:
-                live += 1
-                reach = max(reach, np.sqrt(size) + REACH * np.sqrt(spread))
         for j in range(n_texts):
             height[r, j] -= top
-        near[r] = live > 1 and drawn - top >= -LOW and reach * np.exp(-least) <= np.sqrt(NEAR)
+        near[r] = active > 1 and drawn - top >= -LOW and reach * np.exp(-least) <= np.sqrt(NEAR)
         if not near[r]:
             continue
         for j in range(n_texts):
-            if p[r, j] == 0:
+            if height[r, j] == -np.inf:
                 coefficients[:, r, j] = 0.0
                 coefficients[0, r, j] = -NOTHING
                 continue

@@ -47,7 +47,8 @@ class Prepared(NamedTuple):
     near : bool array (R,), where features are exact
     mean : array (R, K, d), means from the centre of their run, which is the origin of the images
     factor : array (R, K, d, d), factors L of the covariances
-    height : array (R, K), log p - log det(Sigma)/2, less the largest of the run
+    height : array (R, K), log p - log det(Sigma)/2, less the largest finite one of the run; -inf for a text that does not
+        count, not finite for one that is singular
     coefficients : array (F, R', K) of the F features in the R' runs where `near` is true
     """
 
@@ -61,9 +62,12 @@ class Prepared(NamedTuple):
 def prepare(p: Array, mean: Array, unit: Array, log_scale: Array, counts: Counts) -> Prepared:
     """Prepare runs for their features.
 
+    A text counts if it has mass and, where its image model is singular, makes images itself: no other text makes an
+    image on its support. One that does not count gets the density e^{-NOTHING}.
+
     Parameters
     ----------
-    p : array (R, K), masses of the texts; those of mass zero get the density e^{-NOTHING}
+    p : array (R, K), masses of the texts
     mean : array (R, K, d)
     unit, log_scale : arrays (R, K, d, d) and (R, K, d), factors of the covariances (see `coevo.factors`)
     counts : int array (R, K), images that each text makes
@@ -73,20 +77,21 @@ def prepare(p: Array, mean: Array, unit: Array, log_scale: Array, counts: Counts
     Prepared
     """
     dim = mean.shape[-1]
-    live = p > 0
+    least = log_scale.min(axis=-1)
+    active = (p > 0) & ((counts > 0) | np.isfinite(least))
     mean = mean - np.einsum("rk,rkd->rd", p, mean)[:, None]
     factor = unit * np.exp(log_scale)[..., None, :]
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):  # mass zero, singular texts, tiny scales
-        height = np.log(p) - np.einsum("rkd->rk", log_scale)
-        height -= height.max(axis=1, keepdims=True)
+        height = np.where(active, np.log(p) - np.einsum("rkd->rk", log_scale), -np.inf)
+        height -= np.where(height < np.inf, height, -np.inf).max(axis=1, keepdims=True)
         size = np.sqrt(np.einsum("rkd,rkd->rk", mean, mean)) + REACH * np.sqrt(
             np.einsum("rkij,rkij->rk", factor, factor)
         )
-        reach = (size * live).max(axis=1)
+        reach = (size * active).max(axis=1)
         # Scales bound the trace of the precision from below: they say cheaply where features will not do.
-        near = reach * np.exp(-log_scale.reshape(len(p), -1).min(axis=1)) <= np.sqrt(NEAR)
-        if not live.all():
-            near &= np.count_nonzero(live, axis=1) > 1  # of a single text every posterior is 1, exactly
+        near = reach * np.exp(-np.where(active, least, np.inf).min(axis=1)) <= np.sqrt(NEAR)
+        if not active.all():
+            near &= np.count_nonzero(active, axis=1) > 1  # of a single text every posterior is 1, exactly
         if height.min() < -LOW:
             near &= np.where(counts > 0, height, 0.0).min(axis=1) >= -LOW
         rows = slice(None) if near.all() else near
@@ -96,10 +101,10 @@ def prepare(p: Array, mean: Array, unit: Array, log_scale: Array, counts: Counts
             unit[rows].reshape(-1, dim, dim),
             log_scale[rows].reshape(-1, dim),
         ).reshape(1 + dim + dim * (dim + 1) // 2, -1, p.shape[1])
-    if not live.all():
-        dead = ~live[rows]
-        coefficients[:, dead] = 0.0
-        coefficients[0, dead] = -NOTHING
+    if not active.all():
+        idle = ~active[rows]
+        coefficients[:, idle] = 0.0
+        coefficients[0, idle] = -NOTHING
     trace = -2 * sum(coefficients[dim + (k + 1) * (k + 2) // 2] for k in range(dim))
     exact = trace.max(axis=1, initial=0.0) * reach[rows] ** 2 <= NEAR
     if exact.all():
