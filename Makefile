@@ -100,9 +100,10 @@ test: lint
 	@$(MAKE) --no-print-directory $(VENV)/network-small.stamp || echo "no weights here: the live test will be skipped"
 	@$(MAKE) --no-print-directory $(VENV)/lab.stamp || echo "no JupyterLab here: its test will be skipped"
 	@$(call header,unit tests with branch coverage, pages in a browser)
-	@$(BIN)/python -m pytest -q -n 2 --benchmark-disable --cov --cov-report=term
+	@$(BIN)/python -m pytest -q -n 2 --dist worksteal --benchmark-disable --cov --cov-report=term
 	@$(call header,stored outputs: every chapter runs and gives the same numbers (nbval))
-	@$(BIN)/python -m pytest -q --nbval --nbval-current-env --nbval-sanitize-with tests/nbval.cfg \
+	@PYTHONPATH=tests $(BIN)/python -m pytest -q -p warm_kernels --nbval --nbval-current-env \
+	  --nbval-sanitize-with tests/nbval.cfg \
 	  --benchmark-disable -n 2 --dist loadfile notebooks
 
 notebooks: $(VENV)/reader.stamp

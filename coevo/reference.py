@@ -70,8 +70,7 @@ class _ImageLaw:
         """Draw one image."""
         if self.rank == 0:
             return self.mean.copy()
-        coordinates = rng.multivariate_normal(np.zeros(self.rank), np.diag(self.scale**2))
-        image: Array = self.mean + self.basis @ coordinates
+        image: Array = self.mean + self.basis @ (self.scale * rng.standard_normal(self.rank))
         return image
 
     def density(self, image: Array) -> float:

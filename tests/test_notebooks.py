@@ -6,6 +6,7 @@ nbval passes a cell that has never been executed, and ignores images: these test
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -128,15 +129,6 @@ def test_cells_have_ids_and_the_file_is_valid(chapter: str) -> None:
     nbformat.validate(nbformat.read(ROOT / chapter, as_version=4))
 
 
-def compare(path: Path) -> subprocess.CompletedProcess[str]:
-    """Run nbval on one notebook as `make test` does."""
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(path.parent)]
-    command += ["-c", str(path.parent / "pytest.ini"), "--nbval", "--nbval-current-env"]
-    command += ["--nbval-sanitize-with", str(ROOT / "tests/nbval.cfg"), path.name]
-    (path.parent / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
-    return subprocess.run(command, cwd=path.parent, capture_output=True, text=True, timeout=120, check=False)
-
-
 def small_notebook() -> Any:
     """Return a notebook with one printed number, one figure digest and one chart, all stored correctly."""
     source = """\
@@ -169,30 +161,70 @@ Plate()"""
     return notebook
 
 
-@pytest.mark.parametrize(
-    ("right", "wrong"),
-    [
-        ("", ""),
-        ("0.6983", "0.6984"),  # a printed number
-        ("one line, 0.4840", "one line, 0.4841"),  # the digest of a figure
-        ("0.1234", "0.1235"),  # a value in an interactive chart
-    ],
-    ids=["as stored", "number", "figure", "chart"],
-)
-def test_a_changed_digit_is_noticed(tmp_path: Path, right: str, wrong: str) -> None:
-    notebook = small_notebook()
-    stored = json.loads(
-        json.dumps(notebook.cells[0].outputs).replace(right, wrong) if right else json.dumps(notebook.cells[0].outputs)
+def notebook_of(*cells: tuple[str, str]) -> Any:
+    """Return a notebook of cells and the texts that they are stored to print."""
+    notebook = nbformat.v4.new_notebook()
+    for source, printed in cells:
+        cell = nbformat.v4.new_code_cell(source, execution_count=1)
+        cell.outputs = [nbformat.v4.new_output("stream", name="stdout", text=printed)] if printed else []
+        notebook.cells.append(cell)
+    return notebook
+
+
+#: A name -> what is stored right and what wrong.
+CHANGED = {
+    "number": ("0.6983", "0.6984"),
+    "figure": ("one line, 0.4840", "one line, 0.4841"),
+    "chart": ("0.1234", "0.1235"),
+}
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, set[str]], str]:
+    """Run nbval on small notebooks as `make test` does: of each the cells that failed, and what was said."""
+    folder = tmp_path_factory.mktemp("compared")
+    notebooks = {"as stored": small_notebook()}
+    for name, (right, wrong) in CHANGED.items():
+        notebooks[name] = small_notebook()
+        stored = json.loads(json.dumps(notebooks[name].cells[0].outputs).replace(right, wrong))
+        notebooks[name].cells[0].outputs = [nbformat.from_dict(output) for output in stored]
+    # In this order: what a chapter does to a module stays with it, and a name that it does not import is not there.
+    notebooks["x1 changes a module"] = notebook_of(("import numpy, coevo\nnumpy.pi = coevo.mark = 3", ""))
+    notebooks["x2 finds it unchanged"] = notebook_of(
+        ("import numpy, coevo\nprint(numpy.pi > 3, hasattr(coevo, 'mark'))", "True False\n")
     )
-    notebook.cells[0].outputs = [nbformat.from_dict(output) for output in stored]
-    path = tmp_path / "small.ipynb"
-    nbformat.write(notebook, path)
-    result = compare(path)
-    if right:
-        assert result.returncode == 1, result.stdout
-        assert wrong in result.stdout
-    else:
-        assert result.returncode == 0, result.stdout
+    notebooks["x3 forgets to import"] = notebook_of(
+        ("numpy", ""), ("np", ""), ("evidence", ""), ("import book_files", "")
+    )
+    for name, notebook in notebooks.items():
+        notebook.metadata = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
+        nbformat.write(notebook, folder / f"{name}.ipynb")
+    (folder / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "warm_kernels", "--color=no"]
+    command += ["--rootdir", str(folder), "-c", str(folder / "pytest.ini"), "--nbval"]
+    command += ["--nbval-current-env", "--nbval-sanitize-with", str(ROOT / "tests/nbval.cfg"), str(folder)]
+    env = {**os.environ, "PYTHONPATH": str(ROOT / "tests")}
+    result = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=240, check=False)
+    failed: dict[str, set[str]] = {name: set() for name in notebooks}
+    for name, cell in re.findall(r"^FAILED (.+)\.ipynb::Cell (\d+)", result.stdout, re.MULTILINE):
+        failed[name].add(cell)
+    assert result.returncode == 1, result.stdout + result.stderr
+    return failed, result.stdout
+
+
+def test_what_is_as_stored_passes(compared: tuple[dict[str, set[str]], str]) -> None:
+    assert compared[0]["as stored"] == set(), compared[1]
+
+
+@pytest.mark.parametrize("name", CHANGED)
+def test_a_changed_digit_is_noticed(compared: tuple[dict[str, set[str]], str], name: str) -> None:
+    assert compared[0][name] == {"0"}
+    assert CHANGED[name][1] in compared[1]
+
+
+def test_chapters_share_the_work_of_imports_and_nothing_else(compared: tuple[dict[str, set[str]], str]) -> None:
+    assert compared[0]["x1 changes a module"] == compared[0]["x2 finds it unchanged"] == set(), compared[1]
+    assert compared[0]["x3 forgets to import"] == {"0", "1", "2", "3"}
 
 
 @each_chapter

@@ -115,9 +115,41 @@ THIN = """() => {
   }
   for (const part of document.querySelectorAll("pre")) part.normalize();
 }"""
-AXE = """async () => (await axe.run({ exclude: ["mjx-container"] },
-  { resultTypes: ["violations"], preload: false, elementRef: false })).violations.flatMap(({ id, nodes }) =>
-  nodes.map(({ target, html }) => [id, String(target), html.slice(0, 200)]))"""
+# What decides on the contrast of a text is its own colour and size and what its ancestors paint: of the texts that have
+# all of that in common the first, the middle and the last are looked at. Fields have no text of their own: all of them.
+CONTRAST = """() => {
+  const plain = { backgroundColor: "rgba(0, 0, 0, 0)", backgroundImage: "none", opacity: "1", filter: "none",
+    mixBlendMode: "normal", position: "static", float: "none", transform: "none", clip: "auto", clipPath: "none" };
+  const numbers = new Map(), grounds = new Map(), looks = new Map();
+  const number = (words) => numbers.get(words) ?? numbers.set(words, numbers.size).get(words);
+  const ground = (element) => {
+    if (!element) return 0;
+    if (!grounds.has(element)) {
+      const style = getComputedStyle(element), below = ground(element.parentElement);
+      const own = Object.keys(plain).filter((part) => style[part] !== plain[part]).map((part) => style[part]);
+      grounds.set(element, own.length ? number([below, ...own].join("|")) : below);
+    }
+    return grounds.get(element);
+  };
+  for (const element of document.querySelectorAll("body, body *")) {
+    const field = element.matches("input, select, textarea");
+    if (!field && ![...element.childNodes].some((node) => node.nodeType === 3 && node.data.trim())) continue;
+    if (!element.checkVisibility({ visibilityProperty: true }) || !element.getClientRects().length) continue;
+    const { color, fontSize, fontWeight, textShadow, overflow } = getComputedStyle(element);
+    const look = [ground(element), color, fontSize, fontWeight, textShadow, overflow, field && looks.size].join("|");
+    if (!looks.has(look)) looks.set(look, []);
+    looks.get(look).push(element);
+  }
+  for (const alike of looks.values())
+    for (const place of [0, alike.length >> 1, alike.length - 1]) alike[place].setAttribute("data-look", "");
+}"""
+AXE = """async () => {
+  axe.configure({ rules: [{ id: "color-contrast", selector: "[data-look]" }] });
+  const options = { resultTypes: ["violations"], preload: false, elementRef: false };
+  const { violations } = await axe.run({ exclude: ["mjx-container"] }, options);
+  return violations.flatMap(({ id, nodes }) =>
+    nodes.map(({ target, html }) => [id, String(target), html.slice(0, 200)]));
+}"""
 
 # What a chart shows, once its words are those of the setting its sliders stand at (or two seconds later).
 SHOWN = """async ([number, param]) => {
@@ -174,6 +206,7 @@ def opened(browser: Browser, address: str, form: str) -> Iterator[tuple[Page, li
 def barriers(page: Page) -> list[str]:
     """Return what axe-core finds on a page and OF_THE_THEME does not excuse; the page is spent afterwards."""
     page.evaluate(THIN)
+    page.evaluate(CONTRAST)
     page.evaluate(AXE_SCRIPT)
     found: list[list[str]] = page.evaluate(AXE)
     return [
@@ -331,6 +364,12 @@ def test_the_walk_sees_what_is_broken(browser: Browser, tmp_path: Path, body: st
         ('<img src="data:image/gif;base64,R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAICTAEAOw==">', "image-alt"),
         ('<p style="color: #ccc; background: #fff">pale</p>', "color-contrast"),
         ("<pre><span class='n'>name</span> <span class='k' style='color: #ccc'>pale</span></pre>", "color-contrast"),
+        ("<p>dark</p> <p>dark</p> <div style='background: #444'><p>dark</p></div>", "color-contrast"),
+        ("<p>dark</p> <p>dark</p> <div style='opacity: 0.4'><p>dark</p></div>", "color-contrast"),
+        ("<p>dark</p> <p>dark</p> <p>dark <b style='color: #ccc'>pale</b> dark</p>", "color-contrast"),
+        ("<style>p { color: #888 }</style><p style='font-size: 30px'>big</p> <p>small</p>", "color-contrast"),
+        ("<p hidden style='color: #ccc'>unseen</p> <p style='color: #ccc'>seen</p>", "color-contrast"),
+        ("<label>x <input value='pale' style='color: #ccc; background: #fff'></label>", "color-contrast"),
         ("<h4>too deep</h4>", "heading-order"),
     ],
 )

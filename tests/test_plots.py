@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -731,3 +732,22 @@ def test_plate_closes_a_figure_of_pyplot() -> None:
 def test_half_of_all_mass_still_fits_the_lower_axis() -> None:
     fig = plots.snapshots([0, 1], [[0.5, 0.5, 0]] * 2, np.ones((2, 3, 2)), np.zeros((2, 3), dtype=int))
     assert fig.axes[0].get_yticks()[-1] == 0.5
+
+
+def test_the_style_is_seaborns_ticks_with_the_changes_of_the_house() -> None:
+    import seaborn as sns
+
+    own = {k: v for k, v in plots._STYLE.items() if k not in plots._TICKS and k != "axes.prop_cycle"}
+    colours = [plots.ROLES[role] for role in ("text", "image", "injected")]
+    with mpl.rc_context():
+        for style in ("default", "dark_background"):
+            plt.style.use(style)
+            sns.set_theme(style="ticks", palette=colours, rc=own)
+            wanted = dict(mpl.rcParams)
+            plt.style.use(style)
+            plots.use_style()
+            found = dict(mpl.rcParams)
+            cycles = [[to_rgb(c["color"]) for c in rc.pop("axes.prop_cycle")] for rc in (found, wanted)]
+            assert cycles[0] == cycles[1]
+            # Of seaborn's own, which needs its import and which no figure uses.
+            assert {k for k in wanted if found[k] != wanted[k]} <= {"image.cmap"}

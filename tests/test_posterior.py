@@ -271,6 +271,16 @@ def test_singular_texts(compiled, monkeypatch):
     assert (got[3:] == [0.0, 0.0, 0.75, 0.25]).all()
 
 
+@ENGINES
+def test_a_singular_text_without_images_on_the_line_of_another(compiled):
+    """The other makes images there, so both share them."""
+    images = ImageModel(np.zeros((1, 3, 2)), np.broadcast_to(np.eye(2), (1, 3, 2, 2)), np.zeros((1, 3, 2)))
+    images.log_scale[0, :2, 1] = -np.inf
+    p, counts = np.array([[0.3, 0.2, 0.5]]), np.array([[10, 0, 10]])
+    got = posterior.mean_posterior(p, images, counts, np.ones((2, 1, 20)), compiled=compiled)
+    np.testing.assert_allclose(got, [[0.3, 0.2, 0.5]], rtol=1e-14)
+
+
 def test_two_texts_on_one_line_are_left_to_residuals(monkeypatch):
     """Negative control: both are singular, and the densities on their common line decide."""
     state = State.create([0.3, 0.7], [[0.0, 0.0], [0.0, 0.0]], np.diag([1.0, 0.0]), 5)

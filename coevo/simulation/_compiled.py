@@ -39,6 +39,10 @@ def _prepare(
                 centre += p[r, j] * mean[r, j, k]
             for j in range(n_texts):
                 shifted[r, j, k] = mean[r, j, k] - centre
+        on_support = False  # whether a singular text makes images
+        for j in range(n_texts):
+            if counts[r, j] > 0 and log_scale[r, j].min() == -np.inf:
+                on_support = True
         reach, least, top, drawn, active = 0.0, np.inf, -np.inf, np.inf, 0
         for j in range(n_texts):
             size, spread, height[r, j], smallest = 0.0, 0.0, np.log(p[r, j]), np.inf
@@ -50,7 +54,7 @@ def _prepare(
                 for i in range(dim):
                     factor[r, j, i, k] = unit[r, j, i, k] * stretch
                     spread += factor[r, j, i, k] ** 2
-            if p[r, j] == 0 or (counts[r, j] == 0 and smallest == -np.inf):
+            if p[r, j] == 0 or (smallest == -np.inf and not on_support):
                 height[r, j] = -np.inf
                 continue
             active += 1

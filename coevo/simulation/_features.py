@@ -47,8 +47,8 @@ class Prepared(NamedTuple):
     near : bool array (R,), where features are exact
     mean : array (R, K, d), means from the centre of their run, which is the origin of the images
     factor : array (R, K, d, d), factors L of the covariances
-    height : array (R, K), log p - log det(Sigma)/2, less the largest finite one of the run; -inf for a text that does not
-        count, not finite for one that is singular
+    height : array (R, K), log p - log det(Sigma)/2, less the largest finite one of the run; -inf for a text that does
+        not count, not finite for one that is singular
     coefficients : array (F, R', K) of the F features in the R' runs where `near` is true
     """
 
@@ -62,8 +62,8 @@ class Prepared(NamedTuple):
 def prepare(p: Array, mean: Array, unit: Array, log_scale: Array, counts: Counts) -> Prepared:
     """Prepare runs for their features.
 
-    A text counts if it has mass and, where its image model is singular, makes images itself: no other text makes an
-    image on its support. One that does not count gets the density e^{-NOTHING}.
+    Texts of mass zero do not count, nor do those with singular image models where none of these makes an image: only
+    they make images on a support. What does not count gets the density e^{-NOTHING}.
 
     Parameters
     ----------
@@ -78,7 +78,8 @@ def prepare(p: Array, mean: Array, unit: Array, log_scale: Array, counts: Counts
     """
     dim = mean.shape[-1]
     least = log_scale.min(axis=-1)
-    active = (p > 0) & ((counts > 0) | np.isfinite(least))
+    singular = least == -np.inf
+    active = (p > 0) & ~(singular & ~((counts > 0) & singular).any(axis=1, keepdims=True))
     mean = mean - np.einsum("rk,rkd->rd", p, mean)[:, None]
     factor = unit * np.exp(log_scale)[..., None, :]
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):  # mass zero, singular texts, tiny scales

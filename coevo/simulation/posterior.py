@@ -164,14 +164,15 @@ def _apart(mean: Array, images: ImageModel, factor: Array, height: Array, counts
     longest = np.sqrt((z * z).sum(axis=0).max(axis=1))[:, None, None]
     norm = np.sqrt(np.einsum("rkij,rkij->rk", factor, factor))
     distance = np.sqrt(((mean[:, :, None] - mean[:, None, :]) ** 2).sum(axis=-1))
-    singular = np.isneginf(images.log_scale).any(axis=-1)
-    counting = ~np.isneginf(height)
+    singular = (images.log_scale == -np.inf).any(axis=-1)
+    makes = counts > 0
+    counting = height != -np.inf
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):  # points, and texts that do not count
         least = np.maximum(distance - norm[:, :, None] * longest, 0.0) / norm[:, None, :]
         gap = 0.5 * (least**2 - longest**2) + height[:, :, None] - height[:, None, :]
         settled: Any = gap > NOTHING
     settled |= singular[:, :, None] != singular[:, None, :]
-    settled |= ~((counts > 0)[:, :, None] & counting[:, None, :])
+    settled |= ~(makes[:, :, None] & counting[:, None, :])
     settled[:, np.arange(mean.shape[1]), np.arange(mean.shape[1])] = True
     result: Rows = settled.all(axis=(1, 2))
     return result
