@@ -287,3 +287,15 @@ def test_two_texts_on_one_line_are_left_to_residuals(monkeypatch):
     np.testing.assert_allclose(text_update(state, 30, 1).p, np.tile([0.3, 0.7], (5, 1)), rtol=1e-14)
     monkeypatch.setattr(posterior, "_apart", lambda mean, *_: np.ones(len(mean), bool))
     assert not np.isclose(text_update(state, 30, 1).p, [0.3, 0.7]).all()
+
+
+def test_rounding_does_not_decide_about_equal_masses():
+    """Whatever way the posteriors are summed up, 7 of 28 images are a quarter."""
+    rng = np.random.default_rng(5)
+    for _ in range(50):
+        shares = rng.multinomial(28, [0.25] * 4, size=40) / 28
+        noisy = shares * (1 + 3e-15 * rng.uniform(-1, 1, shares.shape))
+        assert not (noisy == shares).all()
+        assert (posterior._rounded(noisy, 28) == shares).all()
+    tails = np.array([[0.25 + 1e-12, 0.25 - 1e-12, 1e-14, 0.5]])  # what the images say, and small masses, stay
+    assert (posterior._rounded(tails, 28) == tails).all()

@@ -41,6 +41,9 @@ Rows = NDArray[np.bool_]
 TEXT_NUMBERS = 1 << 17
 IMAGE_NUMBERS = 1 << 17
 
+#: A mass this close to a whole number of images is that: rounding stays well below it.
+WHOLE = 1e-14
+
 #: Logarithm of the largest residual: its square is still a number, and far more than any density survives.
 FAR = 340.0
 
@@ -94,7 +97,19 @@ def mean_posterior(p: Array, images: ImageModel, counts: Counts, z: Array, *, co
             rows = slice(start, start + width)
             part = ImageModel(images.mean[rows], images.unit[rows], images.log_scale[rows])
             posterior[rows] = _of_rows(p[rows], part, counts[rows], z[:, rows], engine)
-    return posterior
+    return _rounded(posterior, z.shape[-1])
+
+
+def _rounded(posterior: Array, number: int) -> Array:
+    """Take what is a whole number of images up to rounding as that number.
+
+    Far from all others a text receives a whole number. The library draws the next counts in another way if two texts
+    are equal, or if one holds a half: rounding, which differs from machine to machine, must not decide about that.
+    """
+    whole = np.rint(number * posterior)
+    close = (whole > 0) & (np.abs(number * posterior - whole) <= WHOLE * number)
+    rounded: Array = np.where(close, whole / number, posterior)
+    return rounded
 
 
 @cache
@@ -146,11 +161,7 @@ def _by_features(coefficients: Array, mean: Array, factor: Array, counts: Counts
             np.matmul(matrix, part.swapaxes(0, 1), out=values.swapaxes(0, 1))
             np.exp(values, out=values)
             engine.collect(posterior[rows], values)
-    # Far from all others a text receives a whole number of images. The library draws its next count in another way once
-    # its share exceeds 1/2: rounding, which differs from machine to machine, must not decide about that.
-    whole = np.rint(posterior)
-    rounded = (whole > 0) & (np.abs(posterior - whole) <= 4 * np.finfo(np.float64).eps * number)
-    shares: Array = np.where(rounded, whole, posterior) / number
+    shares: Array = posterior / number
     return shares
 
 
