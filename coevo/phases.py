@@ -190,5 +190,5 @@ WHICH_DIES_FIRST = Sweep(
     },
     fixed={"n_texts": 5, "sigma": 0.1, "runs": 200},
     seed=80,
-    version=1,
+    version=2,
 )

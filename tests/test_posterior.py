@@ -34,6 +34,11 @@ def draws(rng, p, dim, number):
     return counts, rng.standard_normal((dim, len(p), number))
 
 
+def by_maps(p, images, counts, z):
+    """The mean posterior by the way that is exact at any scale."""
+    return posterior._by_residuals(p, images, counts, z, posterior._squares_of_maps)
+
+
 def by_scipy(p, images, counts, z):
     """The mean posterior with densities from scipy, image by image and text by text."""
     result = np.empty_like(p)
@@ -72,7 +77,7 @@ def test_features_and_residuals_agree(spread, compiled):
     images = random_models(rng, 50, 6, 2, spread=spread)
     images.mean[:, 3:] = images.mean[:, :1]
     counts, z = draws(rng, p, 2, 80)
-    expected = posterior._by_residuals(p, images, counts, z)
+    expected = by_maps(p, images, counts, z)
     got = posterior.mean_posterior(p, images, counts, z.copy(), compiled=compiled)
     np.testing.assert_allclose(got, expected, atol=ROUNDING)
 
@@ -83,6 +88,29 @@ def test_features_alone_would_fail_at_small_scales(monkeypatch):
     expected = text_update(state, 100, 1).p
     monkeypatch.setattr(_features, "NEAR", 1e20)
     assert np.abs(text_update(state, 100, 1).p - expected).max() > 10 * ROUNDING
+
+
+@pytest.mark.parametrize("spread", [1.0, 1e-2, 1e-3])
+def test_residuals_from_coordinates(spread):
+    """The second way of residuals against the third, where it is used, with lines and points among the texts."""
+    rng = np.random.default_rng(12)
+    p = rng.dirichlet(np.ones(6), size=40)
+    images = random_models(rng, 40, 6, 3, spread=spread)
+    images.mean[:, 3:] = images.mean[:, :1]
+    images.log_scale[::2, 1:4, 2] = -np.inf
+    images.log_scale[1::2, 5] = -np.inf
+    images.unit[:, 2], images.mean[:, 2] = images.unit[:, 1], images.mean[:, 1]  # on one plane
+    p[:5, 0] = 0.0
+    counts, z = draws(rng, p / p.sum(axis=1, keepdims=True), 3, 60)
+    expected = by_maps(p, images, counts, z)
+    got = posterior._by_residuals(p, images, counts, z, posterior._squares_of_images)
+    np.testing.assert_allclose(got, expected, atol=ROUNDING)
+    inverse = factors.invert(images.unit)
+    assert posterior._can_be_formed(p, images.mean, images.log_scale, images.factor, inverse).all()
+    images.log_scale[:] -= 25.0  # negative control: then coordinates do not hold the scales
+    assert not posterior._can_be_formed(p, images.mean, images.log_scale, images.factor, inverse).any()
+    worse = posterior._by_residuals(p, images, counts, z, posterior._squares_of_images)
+    assert np.abs(worse - by_maps(p, images, counts, z)).max() > 10 * ROUNDING
 
 
 @pytest.fixture
@@ -115,7 +143,7 @@ def test_far_apart_texts_receive_what_they_drew(compiled):
     images = random_models(rng, 30, 5, 3, spread=1e-4)
     counts, z = draws(rng, p, 3, 70)
     images.mean[:10] *= 1e3  # the gap only grows
-    expected = posterior._by_residuals(p, images, counts, z)
+    expected = by_maps(p, images, counts, z)
     got = posterior.mean_posterior(p, images, counts, z.copy(), compiled=compiled)
     assert (got == counts / 70).all()
     assert (got == expected).all()
@@ -165,7 +193,7 @@ def test_a_steep_factor_is_left_to_residuals(compiled, monkeypatch):
     images.log_scale[2:] = 0.0
     p = np.full((4, 3), 1 / 3)
     counts, z = draws(np.random.default_rng(2), p, 2, 50)
-    expected = posterior._by_residuals(p, images, counts, z)
+    expected = by_maps(p, images, counts, z)
     seen = []
     original = posterior._by_residuals
     monkeypatch.setattr(posterior, "_by_residuals", lambda q, *rest: seen.append(len(q)) or original(q, *rest))
@@ -263,7 +291,7 @@ def test_singular_texts(compiled, monkeypatch):
     counts[3:] = [0, 0, 30, 10]
     images.log_scale[3:, :3] -= 12.0  # the other texts are small and far apart
     z = rng.standard_normal((2, 6, 40))
-    expected = posterior._by_residuals(p, images, counts, z)
+    expected = by_maps(p, images, counts, z)
     monkeypatch.setattr(posterior, "_by_residuals", None)
     got = posterior.mean_posterior(p, images, counts, z.copy(), compiled=compiled)
     np.testing.assert_allclose(got, expected, atol=ROUNDING)
@@ -285,7 +313,7 @@ def test_two_texts_on_one_line_are_left_to_residuals(monkeypatch):
     """Negative control: both are singular, and the densities on their common line decide."""
     state = State.create([0.3, 0.7], [[0.0, 0.0], [0.0, 0.0]], np.diag([1.0, 0.0]), 5)
     np.testing.assert_allclose(text_update(state, 30, 1).p, np.tile([0.3, 0.7], (5, 1)), rtol=1e-14)
-    monkeypatch.setattr(posterior, "_apart", lambda mean, *_: np.ones(len(mean), bool))
+    monkeypatch.setattr(posterior, "_settled", lambda mean, *_: np.ones((*mean.shape[:2], mean.shape[1]), bool))
     assert not np.isclose(text_update(state, 30, 1).p, [0.3, 0.7]).all()
 
 

@@ -30,7 +30,7 @@ def _prepare(
     factor = np.empty_like(unit)
     height = np.empty_like(p)
     coefficients = np.empty((1 + dim + dim * (dim + 1) // 2, runs, n_texts))
-    linear = np.empty(dim)
+    size, linear = np.empty(n_texts), np.empty(dim)
     inverse, precision = np.empty((dim, dim)), np.empty((dim, dim))
     for r in range(runs):
         for k in range(dim):
@@ -43,13 +43,13 @@ def _prepare(
         for j in range(n_texts):
             if counts[r, j] > 0 and log_scale[r, j].min() == -np.inf:
                 on_support = True
-        reach, least, top, drawn, active = 0.0, np.inf, -np.inf, np.inf, 0
+        near[r], top, drawn, active = True, -np.inf, np.inf, 0
         for j in range(n_texts):
-            size, spread, height[r, j], smallest = 0.0, 0.0, np.log(p[r, j]), np.inf
+            place, spread, height[r, j], smallest = 0.0, 0.0, np.log(p[r, j]), np.inf
             for k in range(dim):
                 height[r, j] -= log_scale[r, j, k]
                 smallest = min(smallest, log_scale[r, j, k])
-                size += shifted[r, j, k] ** 2
+                place += shifted[r, j, k] ** 2
                 stretch = np.exp(log_scale[r, j, k])
                 for i in range(dim):
                     factor[r, j, i, k] = unit[r, j, i, k] * stretch
@@ -58,15 +58,15 @@ def _prepare(
                 height[r, j] = -np.inf
                 continue
             active += 1
-            least = min(least, smallest)
+            size[j] = np.sqrt(place) + REACH * np.sqrt(spread)
+            near[r] &= size[j] * np.exp(-smallest) <= np.sqrt(NEAR)
             if smallest > -np.inf:
                 top = max(top, height[r, j])
-            reach = max(reach, np.sqrt(size) + REACH * np.sqrt(spread))
             if counts[r, j] > 0:
                 drawn = min(drawn, height[r, j])
         for j in range(n_texts):
             height[r, j] -= top
-        near[r] = active > 1 and drawn - top >= -LOW and reach * np.exp(-least) <= np.sqrt(NEAR)
+        near[r] &= active > 1 and drawn - top >= -LOW
         if not near[r]:
             continue
         for j in range(n_texts):
@@ -97,14 +97,14 @@ def _prepare(
                     for i in range(k + 1):
                         precision[k, i] += inverse[m, k] * inverse[m, i]
             coefficients[0, r, j] = LIFT + height[r, j] - 0.5 * constant
-            place = 1 + dim
+            first = 1 + dim
             for k in range(dim):
                 coefficients[1 + k, r, j] = linear[k]
                 for i in range(k):
-                    coefficients[place + i, r, j] = -precision[k, i]
-                coefficients[place + k, r, j] = -0.5 * precision[k, k]
-                place += k + 1
-            near[r] &= trace * reach**2 <= NEAR
+                    coefficients[first + i, r, j] = -precision[k, i]
+                coefficients[first + k, r, j] = -0.5 * precision[k, k]
+                first += k + 1
+            near[r] &= trace * size[j] ** 2 <= NEAR
     return near, shifted, factor, height, coefficients
 
 

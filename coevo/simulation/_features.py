@@ -21,11 +21,13 @@ __all__ = ["Prepared", "collect", "draw", "fill", "prepare"]
 
 Counts = NDArray[np.int64]
 
-#: Largest tr(Sigma_j^{-1}) max |x|^2 for which features are used. A log-density is a sum of terms whose sizes add up
-#: to at most twice this, so rounding moves it by about 1e-16 times it and the number of terms: some 1e-10 at d = 2.
+#: Largest tr(Sigma_j^{-1}) |x|^2 for which features are used, where x is an image that may well be of text j. Its
+#: log-density there is a sum of terms whose sizes add up to at most twice this, so rounding moves it by about 1e-16
+#: times it and the number of terms: some 1e-10 at d = 2.
 NEAR = 1e5
 
-#: Images lie within so many standard deviations of their means, in the estimate of |x| above.
+#: Such images are at most so many standard deviations from the mean. Farther away the density itself vanishes faster
+#: than its error grows.
 REACH = 6.0
 
 #: The texts that make images have a log p - log det(Sigma)/2 at most this far below the largest of their run: beside
@@ -88,9 +90,8 @@ def prepare(p: Array, mean: Array, unit: Array, log_scale: Array, counts: Counts
         size = np.sqrt(np.einsum("rkd,rkd->rk", mean, mean)) + REACH * np.sqrt(
             np.einsum("rkij,rkij->rk", factor, factor)
         )
-        reach = (size * active).max(axis=1)
         # Scales bound the trace of the precision from below: they say cheaply where features will not do.
-        near = reach * np.exp(-np.where(active, least, np.inf).min(axis=1)) <= np.sqrt(NEAR)
+        near = ((size * np.exp(-least) <= np.sqrt(NEAR)) | ~active).all(axis=1)
         if not active.all():
             near &= np.count_nonzero(active, axis=1) > 1  # of a single text every posterior is 1, exactly
         if height.min() < -LOW:
@@ -107,7 +108,7 @@ def prepare(p: Array, mean: Array, unit: Array, log_scale: Array, counts: Counts
         coefficients[:, idle] = 0.0
         coefficients[0, idle] = -NOTHING
     trace = -2 * sum(coefficients[dim + (k + 1) * (k + 2) // 2] for k in range(dim))
-    exact = trace.max(axis=1, initial=0.0) * reach[rows] ** 2 <= NEAR
+    exact = (trace * size[rows] ** 2 <= NEAR).all(axis=1)
     if exact.all():
         return Prepared(near, mean, factor, height, coefficients)
     near[near] = exact

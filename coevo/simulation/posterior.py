@@ -6,8 +6,9 @@ to it, and every run takes the first that is exact to rounding for it:
 * Where no scale is small against the distances, the log-densities of all texts are linear in the features 1, x_k,
   x_k x_l of an image x, and one matrix product gives them all.
 * Where texts are so far apart that every posterior is 1 at the text that made the image, nothing is left to compute.
-* Else every density is computed in the coordinates of the text that made the image, where nothing cancels, however
-  small the scales have become. This costs K^2 maps a run.
+* Else the residuals of the images at every text are computed one text after the other: from the coordinates of the
+  images where these hold the scales, and if not in the coordinates of the text that made the image, where nothing
+  cancels, however small the scales have become. This costs K^2 maps a run.
 
 Rules that the algorithms leave open: a text of mass exactly zero has posterior zero. A singular image model has its
 images on an affine space, its support. An image of a text with full covariance lies outside every such support almost
@@ -19,6 +20,7 @@ covariance.
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -29,17 +31,22 @@ from threadpoolctl import ThreadpoolController
 from coevo import factors
 from coevo._validation import Array
 from coevo.simulation import _features
-from coevo.simulation._features import NOTHING, Counts
+from coevo.simulation._features import NOTHING, REACH, Counts
 from coevo.simulation.state import ImageModel
 
 __all__ = ["kernels", "mean_posterior"]
 
 Rows = NDArray[np.bool_]
+Squares = Callable[..., Array]
 
 #: Numbers in the largest array of one pass, for the coefficients of the texts and for the features of the images:
 #: with more, they leave the processor's cache.
 TEXT_NUMBERS = 1 << 17
 IMAGE_NUMBERS = 1 << 17
+
+#: Largest length of a row of L_j^{-1}, times the |x| of an image that may well be of text j, for which residuals are
+#: computed from the coordinates of images: rounding moves them by about 1e-16 times this.
+FORMED = 1e5
 
 #: A mass this close to a whole number of images is that: rounding stays well below it.
 WHOLE = 1e-14
@@ -123,21 +130,26 @@ def _of_rows(p: Array, images: ImageModel, counts: Counts, z: Array, engine: Any
     near, mean, factor, height, coefficients = engine.prepare(p, images.mean, images.unit, images.log_scale, counts)
     if near.all():
         return _by_features(coefficients, mean, factor, counts, z, engine)
-    posterior = np.empty_like(p)
+    posterior: Array = counts / z.shape[-1]  # of texts far apart
     if near.any():
         posterior[near] = _by_features(coefficients, mean[near], factor[near], counts[near], z[:, near], engine)
-    apart = ~near
-    apart[apart] = _apart(mean[apart], _select(images, apart), factor[apart], height[apart], counts[apart], z[:, apart])
-    posterior[apart] = counts[apart] / z.shape[-1]
-    rest = ~(near | apart)
-    if rest.any():
-        posterior[rest] = _by_residuals(p[rest], _select(images, rest), counts[rest], z[:, rest])
+    rest = ~near
+    settled = _settled(mean[rest], images.log_scale[rest], factor[rest], height[rest], counts[rest], z[:, rest])
+    apart = settled.all(axis=(1, 2))
+    # A text that makes no image, and that no image can come from, is left out.
+    p = p.copy()
+    p[rest] = np.where((counts[rest] == 0) & settled.all(axis=1), 0.0, p[rest])
+    rest[rest] = ~apart
+    if not rest.any():
+        return posterior
+    inverse = factors.invert(images.unit[rest])
+    formed = rest.copy()
+    formed[rest] = _can_be_formed(p[rest], mean[rest], images.log_scale[rest], factor[rest], inverse)
+    for rows, squares in ((formed, _squares_of_images), (rest & ~formed, _squares_of_maps)):
+        if rows.any():
+            part = ImageModel(mean[rows], images.unit[rows], images.log_scale[rows])
+            posterior[rows] = _by_residuals(p[rows], part, counts[rows], z[:, rows], squares)
     return posterior
-
-
-def _select(images: ImageModel, rows: Rows) -> ImageModel:
-    """Return the image models of some runs."""
-    return ImageModel(images.mean[rows], images.unit[rows], images.log_scale[rows])
 
 
 def _by_features(coefficients: Array, mean: Array, factor: Array, counts: Counts, z: Array, engine: Any) -> Array:
@@ -165,69 +177,103 @@ def _by_features(coefficients: Array, mean: Array, factor: Array, counts: Counts
     return shares
 
 
-def _apart(mean: Array, images: ImageModel, factor: Array, height: Array, counts: Counts, z: Array) -> Rows:
-    """Say in which runs every image has posterior 1, to the last digit, at the text that made it.
+def _settled(mean: Array, log_scale: Array, factor: Array, height: Array, counts: Counts, z: Array) -> Rows:
+    """Say which text j, for sure, has posterior 0 to the last digit at the images of text i: array (R, K, K) of i, j.
 
     With L_i of norm at most s_i, an image mu_i + L_i z is at least |mu_i - mu_j| - s_i |z| away from mu_j, and that is
     at least 1/s_j of it in standard deviations of text j. Between a singular text and one that is not, the supports
-    decide; about two singular ones nothing is said here.
+    decide; about two singular ones nothing is said here. Of texts that make no image, that do not count, and of a text
+    with itself it holds for want of a case.
     """
     longest = np.sqrt((z * z).sum(axis=0).max(axis=1))[:, None, None]
     norm = np.sqrt(np.einsum("rkij,rkij->rk", factor, factor))
     distance = np.sqrt(((mean[:, :, None] - mean[:, None, :]) ** 2).sum(axis=-1))
-    singular = (images.log_scale == -np.inf).any(axis=-1)
-    makes = counts > 0
-    counting = height != -np.inf
+    singular = (log_scale == -np.inf).any(axis=-1)
+    makes, counting = counts > 0, height != -np.inf
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):  # points, and texts that do not count
         least = np.maximum(distance - norm[:, :, None] * longest, 0.0) / norm[:, None, :]
         gap = 0.5 * (least**2 - longest**2) + height[:, :, None] - height[:, None, :]
-        settled: Any = gap > NOTHING
+        settled = gap > NOTHING
     settled |= singular[:, :, None] != singular[:, None, :]
     settled |= ~(makes[:, :, None] & counting[:, None, :])
-    settled[:, np.arange(mean.shape[1]), np.arange(mean.shape[1])] = True
-    result: Rows = settled.all(axis=(1, 2))
+    settled |= np.eye(mean.shape[1], dtype=np.bool_)
+    result: Rows = settled
     return result
 
 
-def _by_residuals(p: Array, images: ImageModel, counts: Counts, z: Array) -> Array:
-    """Return the mean posterior from residuals in the coordinates of the text that made the image."""
+def _can_be_formed(p: Array, mean: Array, log_scale: Array, factor: Array, inverse: Array) -> Rows:
+    """Say in which runs (R,) the coordinates of images hold the scales of all texts that have mass."""
+    size = np.sqrt(np.einsum("rkd,rkd->rk", mean, mean)) + REACH * np.sqrt(np.einsum("rkij,rkij->rk", factor, factor))
+    kept = np.isfinite(log_scale)
+    with np.errstate(over="ignore"):
+        steep = np.sqrt((inverse**2).sum(axis=-1)) * np.exp(-np.where(kept, log_scale, 0.0))
+    result: Rows = ((np.where(kept, steep, 0.0).max(axis=-1) * size <= FORMED) | (p == 0)).all(axis=1)
+    return result
+
+
+def _by_residuals(p: Array, images: ImageModel, counts: Counts, z: Array, squares: Squares) -> Array:
+    """Return the mean posterior from the residuals L_j^{-1} (x - mu_j) of every image x at every text j.
+
+    `squares` says how their squared lengths are computed.
+    """
     runs, n_texts = p.shape
+    live = p > 0
+    kept = np.isfinite(images.log_scale) | ~live[..., None]  # a text of mass zero may be as it likes
+    scale = np.where(kept & live[..., None], images.log_scale, 0.0)
+    inverse = factors.invert(images.unit)
+    with np.errstate(divide="ignore"):  # a text of mass zero has log-mass -inf, and posterior zero
+        height = np.log(p) - scale.sum(axis=-1)
+    log_density = squares(live, images, scale, kept, inverse, counts, z)
+    log_density *= -0.5
+    log_density += height.T[..., None]
+    if not kept.all():
+        text = np.repeat(np.tile(np.arange(n_texts), runs), counts.ravel()).reshape(z.shape[1:])
+        _restrict_to_supports(log_density, text, images, kept, inverse)
+    log_density -= log_density.max(axis=0)
+    density = np.exp(log_density, out=log_density)
+    posterior: Array = np.einsum("krm,rm->rk", density, 1 / density.sum(axis=0)) / z.shape[-1]
+    return posterior
+
+
+def _squares_of_images(
+    live: Rows, images: ImageModel, scale: Array, kept: Rows, inverse: Array, counts: Counts, z: Array
+) -> Array:
+    """Squared lengths (K, R, M) of residuals, from the coordinates of the images; a lost direction has no say."""
+    whitening = inverse * np.where(kept, np.exp(-scale), 0.0)[..., None]
+    centre = (whitening @ images.mean[..., None])[..., 0]
+    x = z.copy()
+    _features.draw(x, counts, images.mean, images.unit * np.where(kept, np.exp(scale), 0.0)[..., None, :])
+    x = np.ascontiguousarray(x.swapaxes(0, 1))
+    squares = np.zeros((live.shape[1], *z.shape[1:]))
+    for j in np.flatnonzero(live.any(axis=0)):
+        residual = whitening[:, j] @ x
+        residual -= centre[:, j, :, None]
+        np.einsum("rdm,rdm->rm", residual, residual, out=squares[j])
+    return squares
+
+
+def _squares_of_maps(
+    live: Rows, images: ImageModel, scale: Array, kept: Rows, inverse: Array, counts: Counts, z: Array
+) -> Array:
+    """Squared lengths (K, R, M) of residuals, from K^2 maps of the normal numbers, exact at any scale."""
     dim, *shape = z.shape
+    squares = np.zeros((live.shape[1], *shape))
+    product = np.empty(shape)
 
     def of_image(per_text: Array) -> Array:
         return np.repeat(per_text.ravel(), counts.ravel()).reshape(shape)
 
-    kept = np.isfinite(images.log_scale)
-    singular = not kept.all()
-    scale = np.where(kept, images.log_scale, 0.0)
-    inverse = factors.invert(images.unit)
-    with np.errstate(divide="ignore"):  # a text of mass zero has log-mass -inf, and posterior zero
-        height = np.log(p) - scale.sum(axis=-1)
-    log_density = np.empty((n_texts, *shape))
-    product = np.empty(shape)
-    for j in range(n_texts):
-        square = log_density[j]
+    for j in map(int, np.flatnonzero(live.any(axis=0))):
         for k in range(dim):
             offset, linear = _residual_map(images.mean, images.unit, scale, inverse, j, k)
-            if singular:  # a lost direction has no noise, and no say in a density
+            if not kept.all():  # a lost direction has no noise, and no say in a density
                 offset = np.where(kept[:, j, k, None], offset, 0.0)
                 linear = [np.where(kept[:, j, k, None] & kept[..., i], c, 0.0) for i, c in enumerate(linear)]
             residual = of_image(offset)
             for i, coefficient in enumerate(linear):
                 residual += np.multiply(of_image(coefficient), z[i], out=product)
-            if k == 0:
-                np.multiply(residual, residual, out=square)
-            else:
-                square += np.multiply(residual, residual, out=product)
-        np.multiply(square, -0.5, out=square)
-        square += height[:, j, None]
-    if singular:
-        text = np.repeat(np.tile(np.arange(n_texts), runs), counts.ravel()).reshape(shape)
-        _restrict_to_supports(log_density, text, images, kept, inverse)
-    log_density -= log_density.max(axis=0)
-    density = np.exp(log_density, out=log_density)
-    posterior: Array = np.einsum("krm,rm->rk", density, 1 / density.sum(axis=0)) / shape[-1]
-    return posterior
+            squares[j] += np.multiply(residual, residual, out=product)
+    return squares
 
 
 def _residual_map(mean: Array, unit: Array, scale: Array, inverse: Array, j: int, k: int) -> tuple[Array, list[Array]]:
