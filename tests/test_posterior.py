@@ -217,15 +217,16 @@ def test_passes_do_not_matter(numbers, compiled, monkeypatch):
     np.testing.assert_allclose(got, whole, rtol=1e-13)
 
 
-def test_compiled_functions_do_what_their_source_says():
+@pytest.mark.parametrize("dim", [2, 3])
+def test_compiled_functions_do_what_their_source_says(dim):
     """The source run by Python, which coverage can see, and the machine code give the same numbers."""
     rng = np.random.default_rng(6)
     p = rng.dirichlet(np.ones(3), size=4)
     p[1, 2] = 0.0
     p[2] = [0.0, 1.0, 0.0]
-    images = random_models(rng, 4, 3, 3)
+    images = random_models(rng, 4, 3, dim)
     images.log_scale[3] = -40.0
-    counts, z = draws(rng, p / p.sum(axis=1, keepdims=True), 3, 30)
+    counts, z = draws(rng, p / p.sum(axis=1, keepdims=True), dim, 30)
     arguments = (p, images.mean, images.unit, images.log_scale, counts)
     with np.errstate(divide="ignore"):
         python = _compiled._prepare.py_func(*arguments)
@@ -237,18 +238,19 @@ def test_compiled_functions_do_what_their_source_says():
         np.testing.assert_allclose(numpy, compiled, rtol=1e-14, atol=1e-14)
     np.testing.assert_allclose(python[-1][:, machine.near], machine.coefficients, rtol=1e-12, atol=1e-12)
     np.testing.assert_allclose(plain.coefficients, machine.coefficients, rtol=1e-12, atol=1e-12)
-    features, density = np.ones((10, 4, 30)), rng.random((3, 4, 30))
+    plane = _compiled._log_densities_in_the_plane.py_func
+    near, density = machine.near, rng.random((3, 4, 30))
     results = []
-    for draw, fill, collect in (
-        (_compiled.draw.py_func, _compiled.fill.py_func, _compiled.collect.py_func),
-        (_compiled.draw, _compiled.fill, _compiled.collect),
-        (_features.draw, _features.fill, _features.collect),
+    for draw, log_densities, collect in (
+        (_compiled.draw.py_func, plane if dim == 2 else _compiled.log_densities, _compiled.collect.py_func),
+        (_compiled.draw, _compiled.log_densities, _compiled.collect),
+        (_features.draw, _features.log_densities, _features.collect),
     ):
-        x, total = z.copy(), np.zeros((4, 3))
+        x, total, heights = z.copy(), np.zeros((4, 3)), np.empty((3, 2, 30))
         draw(x, counts, machine.mean, machine.factor)
-        fill(features, x)
+        log_densities(heights, machine.coefficients, x[:, near])
         collect(total, density)
-        results.append((x, features.copy(), total))
+        results.append((x, heights, total))
     for other in results[1:]:
         for ours, theirs in zip(results[0], other, strict=True):
             np.testing.assert_allclose(ours, theirs, rtol=1e-12, atol=1e-12)
@@ -326,4 +328,4 @@ def test_rounding_does_not_decide_about_equal_masses():
         assert not (noisy == shares).all()
         assert (posterior._rounded(noisy, 28) == shares).all()
     tails = np.array([[0.25 + 1e-12, 0.25 - 1e-12, 1e-14, 0.5]])  # what the images say, and small masses, stay
-    assert (posterior._rounded(tails, 28) == tails).all()
+    assert (posterior._rounded(tails.copy(), 28) == tails).all()

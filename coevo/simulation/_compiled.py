@@ -7,9 +7,10 @@ from numba import njit
 from numpy.typing import NDArray
 
 from coevo._validation import Array
+from coevo.simulation import _features
 from coevo.simulation._features import LIFT, LOW, NEAR, NOTHING, REACH, Counts, Prepared
 
-__all__ = ["collect", "draw", "fill", "prepare"]
+__all__ = ["collect", "draw", "log_densities", "prepare"]
 
 
 def prepare(p: Array, mean: Array, unit: Array, log_scale: Array, counts: Counts) -> Prepared:
@@ -41,26 +42,27 @@ def _prepare(
                 shifted[r, j, k] = mean[r, j, k] - centre
         on_support = False  # whether a singular text makes images
         for j in range(n_texts):
-            if counts[r, j] > 0 and log_scale[r, j].min() == -np.inf:
-                on_support = True
+            for k in range(dim):
+                on_support |= counts[r, j] > 0 and log_scale[r, j, k] == -np.inf
         near[r], top, drawn, active = True, -np.inf, np.inf, 0
         for j in range(n_texts):
-            place, spread, height[r, j], smallest = 0.0, 0.0, np.log(p[r, j]), np.inf
+            place, spread, height[r, j], smallest, singular = 0.0, 0.0, np.log(p[r, j]), np.inf, False
             for k in range(dim):
                 height[r, j] -= log_scale[r, j, k]
-                smallest = min(smallest, log_scale[r, j, k])
                 place += shifted[r, j, k] ** 2
-                stretch = np.exp(log_scale[r, j, k])
+                scale = np.exp(log_scale[r, j, k])
+                smallest = min(smallest, scale)
+                singular |= log_scale[r, j, k] == -np.inf
                 for i in range(dim):
-                    factor[r, j, i, k] = unit[r, j, i, k] * stretch
+                    factor[r, j, i, k] = unit[r, j, i, k] * scale
                     spread += factor[r, j, i, k] ** 2
-            if p[r, j] == 0 or (smallest == -np.inf and not on_support):
+            if p[r, j] == 0 or (singular and not on_support):
                 height[r, j] = -np.inf
                 continue
             active += 1
             size[j] = np.sqrt(place) + REACH * np.sqrt(spread)
-            near[r] &= size[j] * np.exp(-smallest) <= np.sqrt(NEAR)
-            if smallest > -np.inf:
+            near[r] &= size[j] <= np.sqrt(NEAR) * smallest
+            if not singular:
                 top = max(top, height[r, j])
             if counts[r, j] > 0:
                 drawn = min(drawn, height[r, j])
@@ -117,27 +119,35 @@ def draw(z: Array, counts: Counts, mean: Array, factor: Array) -> None:
         for j in range(counts.shape[1]):
             end = start + counts[r, j]
             for k in range(dim - 1, -1, -1):
-                for m in range(start, end):
-                    z[k, r, m] = z[k, r, m] * factor[r, j, k, k] + mean[r, j, k]
-                for i in range(k):
+                if k:  # coordinate k needs the numbers up to k, and nothing after it does
+                    for m in range(start, end):
+                        z[k, r, m] = z[k, r, m] * factor[r, j, k, k] + z[0, r, m] * factor[r, j, k, 0] + mean[r, j, k]
+                else:
+                    for m in range(start, end):
+                        z[0, r, m] = z[0, r, m] * factor[r, j, 0, 0] + mean[r, j, 0]
+                for i in range(1, k):
                     for m in range(start, end):
                         z[k, r, m] += factor[r, j, k, i] * z[i, r, m]
             start = end
 
 
+def log_densities(result: Array, coefficients: Array, x: Array) -> None:
+    """See `_features.log_densities`; in the plane, where the papers' images lie, no feature is even stored."""
+    if len(x) == 2:
+        _log_densities_in_the_plane(result, coefficients, x)
+    else:
+        _features.log_densities(result, coefficients, x)
+
+
 @njit(cache=True)
-def fill(features: Array, x: Array) -> None:
-    """See `_features.fill`."""
-    dim, runs, number = x.shape
+def _log_densities_in_the_plane(result: Array, coefficients: Array, x: Array) -> None:
+    n_texts, runs, number = result.shape
     for r in range(runs):
-        place = 1 + dim
-        for k in range(dim):
+        for j in range(n_texts):
+            constant, a, b, aa, ab, bb = coefficients[:, r, j]
             for m in range(number):
-                features[1 + k, r, m] = x[k, r, m]
-            for i in range(k + 1):
-                for m in range(number):
-                    features[place + i, r, m] = x[k, r, m] * x[i, r, m]
-            place += k + 1
+                u, v = x[0, r, m], x[1, r, m]
+                result[j, r, m] = constant + u * (a + aa * u + ab * v) + v * (b + bb * v)
 
 
 @njit(cache=True, fastmath={"reassoc"})

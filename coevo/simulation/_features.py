@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from coevo._validation import Array
 
-__all__ = ["Prepared", "collect", "draw", "fill", "prepare"]
+__all__ = ["Prepared", "collect", "draw", "log_densities", "prepare"]
 
 Counts = NDArray[np.int64]
 
@@ -79,20 +79,23 @@ def prepare(p: Array, mean: Array, unit: Array, log_scale: Array, counts: Counts
     Prepared
     """
     dim = mean.shape[-1]
-    least = log_scale.min(axis=-1)
-    singular = least == -np.inf
-    active = (p > 0) & ~(singular & ~((counts > 0) & singular).any(axis=1, keepdims=True))
     mean = mean - np.einsum("rk,rkd->rd", p, mean)[:, None]
-    factor = unit * np.exp(log_scale)[..., None, :]
+    active = _active(p, log_scale, counts)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):  # mass zero, singular texts, tiny scales
-        height = np.where(active, np.log(p) - np.einsum("rkd->rk", log_scale), -np.inf)
-        height -= np.where(height < np.inf, height, -np.inf).max(axis=1, keepdims=True)
-        size = np.sqrt(np.einsum("rkd,rkd->rk", mean, mean)) + REACH * np.sqrt(
-            np.einsum("rkij,rkij->rk", factor, factor)
-        )
+        precision = np.exp(-log_scale)  # of each direction: one over its standard deviation
+        factor = unit / precision[..., None, :]
+        height = np.log(p) - np.einsum("rkd->rk", log_scale)
+        size = np.sqrt(np.einsum("rkd,rkd->rk", mean, mean))
+        size += REACH * np.sqrt(np.einsum("rkij,rkij->rk", factor, factor))
         # Scales bound the trace of the precision from below: they say cheaply where features will not do.
-        near = ((size * np.exp(-least) <= np.sqrt(NEAR)) | ~active).all(axis=1)
-        if not active.all():
+        fine = size * precision.max(axis=-1) <= np.sqrt(NEAR)
+        if active is None:
+            height -= height.max(axis=1, keepdims=True)
+            near = fine.all(axis=1)
+        else:
+            height[~active] = -np.inf
+            height -= np.where(height < np.inf, height, -np.inf).max(axis=1, keepdims=True)
+            near = (fine | ~active).all(axis=1)
             near &= np.count_nonzero(active, axis=1) > 1  # of a single text every posterior is 1, exactly
         if height.min() < -LOW:
             near &= np.where(counts > 0, height, 0.0).min(axis=1) >= -LOW
@@ -101,26 +104,38 @@ def prepare(p: Array, mean: Array, unit: Array, log_scale: Array, counts: Counts
             height[rows].ravel() + LIFT,
             mean[rows].reshape(-1, dim),
             unit[rows].reshape(-1, dim, dim),
-            log_scale[rows].reshape(-1, dim),
+            precision[rows].reshape(-1, dim),
         ).reshape(1 + dim + dim * (dim + 1) // 2, -1, p.shape[1])
-    if not active.all():
+    if active is not None:
         idle = ~active[rows]
         coefficients[:, idle] = 0.0
         coefficients[0, idle] = -NOTHING
-    trace = -2 * sum(coefficients[dim + (k + 1) * (k + 2) // 2] for k in range(dim))
-    exact = (trace * size[rows] ** 2 <= NEAR).all(axis=1)
+    trace = coefficients[1 + dim].copy()
+    for k in range(1, dim):
+        trace += coefficients[dim + (k + 1) * (k + 2) // 2]
+    exact = (trace * size[rows] ** 2 >= -0.5 * NEAR).all(axis=1)
     if exact.all():
         return Prepared(near, mean, factor, height, coefficients)
     near[near] = exact
     return Prepared(near, mean, factor, height, coefficients[:, exact])
 
 
-def _coefficients(height: Array, mean: Array, unit: Array, log_scale: Array) -> Array:
+def _active(p: Array, log_scale: Array, counts: Counts) -> NDArray[np.bool_] | None:
+    """Which texts (R, K) count; None if all do."""
+    if p.min() > 0 and log_scale.min() > -np.inf:
+        return None
+    singular = log_scale.min(axis=-1) == -np.inf
+    on_support = (singular & (counts > 0)).any(axis=1, keepdims=True)
+    active: NDArray[np.bool_] = (p > 0) & (~singular | on_support)
+    return active
+
+
+def _coefficients(height: Array, mean: Array, unit: Array, precision: Array) -> Array:
     """Return the coefficients (F, n) of the features, for arrays (n,), (n, d), (n, d, d) and (n, d)."""
     n, dim = mean.shape
     rows = np.ascontiguousarray(unit.reshape(n, dim * dim).T).reshape(dim, dim, n)
     mu = np.ascontiguousarray(mean.T)
-    scale = np.exp(-log_scale.T)
+    scale = np.ascontiguousarray(precision.T)
     product = np.empty((dim, n))
     result = np.empty((1 + dim + dim * (dim + 1) // 2, n))
     constant, linear, square = result[0], result[1 : 1 + dim], result[1 + dim :]
@@ -168,14 +183,17 @@ def draw(z: Array, counts: Counts, mean: Array, factor: Array) -> None:
         x += of_image(mean[:, :, k])
 
 
-def fill(features: Array, x: Array) -> None:
-    """Write the features of images `x` (d, R, M) into `features` (F, R, M), but for the first, which is 1."""
-    dim = len(x)
+def log_densities(result: Array, coefficients: Array, x: Array) -> None:
+    """Write the log-densities of images `x` (d, R, M) at all texts into `result` (K, R, M)."""
+    dim, runs, number = x.shape
+    features = np.empty((len(coefficients), runs, number))
+    features[0] = 1.0
     features[1 : 1 + dim] = x
     first = 1 + dim
     for k in range(dim):
         np.multiply(features[1 : 2 + k], features[1 + k], out=features[first : first + k + 1])
         first += k + 1
+    np.matmul(coefficients.transpose(1, 2, 0), features.swapaxes(0, 1), out=result.swapaxes(0, 1))
 
 
 def collect(posterior: Array, density: Array) -> None:

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import cache
 from typing import Any
 
@@ -47,6 +48,10 @@ IMAGE_NUMBERS = 1 << 17
 #: Largest length of a row of L_j^{-1}, times the |x| of an image that may well be of text j, for which residuals are
 #: computed from the coordinates of images: rounding moves them by about 1e-16 times this.
 FORMED = 1e5
+
+#: Matrix products of more multiplications than this may be shared out to threads, and their last digits then depend on
+#: how many there are: they are held to one.
+ONE_THREAD = 1 << 12
 
 #: A mass this close to a whole number of images is that: rounding stays well below it.
 WHOLE = 1e-14
@@ -98,8 +103,8 @@ def mean_posterior(p: Array, images: ImageModel, counts: Counts, z: Array, *, co
     engine = kernels(compiled)
     posterior = np.empty_like(p)
     width = max(1, TEXT_NUMBERS // images.unit[0].size)
-    # The last digits of a large product depend on the number of threads, and small ones gain nothing from them.
-    with _blas().limit(limits=1):
+    large = p.shape[1] * images.unit[0, 0].size * z.shape[-1] > ONE_THREAD
+    with _blas().limit(limits=1) if large else nullcontext():
         for start in range(0, len(p), width):
             rows = slice(start, start + width)
             part = ImageModel(images.mean[rows], images.unit[rows], images.log_scale[rows])
@@ -108,15 +113,16 @@ def mean_posterior(p: Array, images: ImageModel, counts: Counts, z: Array, *, co
 
 
 def _rounded(posterior: Array, number: int) -> Array:
-    """Take what is a whole number of images up to rounding as that number.
+    """Take what is a whole number of images up to rounding as that number, in place.
 
     Far from all others a text receives a whole number. The library draws the next counts in another way if two texts
     are equal, or if one holds a half: rounding, which differs from machine to machine, must not decide about that.
     """
-    whole = np.rint(number * posterior)
-    close = (whole > 0) & (np.abs(number * posterior - whole) <= WHOLE * number)
-    rounded: Array = np.where(close, whole / number, posterior)
-    return rounded
+    images = number * posterior
+    whole = np.rint(images)
+    close = (np.abs(images - whole) <= WHOLE * number) & (whole > 0)
+    np.copyto(posterior, whole / number, where=close)
+    return posterior
 
 
 @cache
@@ -159,18 +165,14 @@ def _by_features(coefficients: Array, mean: Array, factor: Array, counts: Counts
     n_features, runs, n_texts = coefficients.shape
     length = min(number, max(256, IMAGE_NUMBERS // (n_features + n_texts)))
     width = min(runs, max(1, IMAGE_NUMBERS // (length * (n_features + n_texts))))
-    features = np.empty((n_features, width, length))
-    features[0] = 1.0
     density = np.empty((n_texts, width, length))
     posterior = np.zeros((runs, n_texts))
     for start in range(0, runs, width):
         rows = slice(start, min(runs, start + width))
-        matrix = coefficients[:, rows].transpose(1, 2, 0)
         for first in range(0, number, length):
             x = z[:, rows, first : first + length]
-            part, values = features[:, : x.shape[1], : x.shape[2]], density[:, : x.shape[1], : x.shape[2]]
-            engine.fill(part, x)
-            np.matmul(matrix, part.swapaxes(0, 1), out=values.swapaxes(0, 1))
+            values = density[:, : x.shape[1], : x.shape[2]]
+            engine.log_densities(values, coefficients[:, rows], x)
             np.exp(values, out=values)
             engine.collect(posterior[rows], values)
     shares: Array = posterior / number

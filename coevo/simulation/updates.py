@@ -67,7 +67,7 @@ def text_update(state: State, text_samples: int, rng: Any, *, compiled: bool = F
         counts = _multinomial(text_samples, p, rng)
         z = rng.standard_normal((state.dim, len(p), text_samples))
         parts.append(mean_posterior(p, images, counts, z, compiled=compiled))
-    return State(np.concatenate(parts), state.images, state.initial)
+    return State(parts[0] if len(parts) == 1 else np.concatenate(parts), state.images, state.initial)
 
 
 def image_update(state: State, image_samples: int, rng: Any, user: UserContent | None = None) -> State:
@@ -226,12 +226,11 @@ def _multinomial(total: int, p: Array, rng: np.random.Generator) -> Counts:
 
     The library hands the last category whatever rounding leaves over, so the largest mass goes last.
     """
-    run = np.arange(p.shape[0])
-    top = p.argmax(axis=1)
-    ordered = p.copy()
-    ordered[run, top], ordered[:, -1] = p[:, -1], p[run, top]
-    counts: Counts = rng.multinomial(total, ordered)
-    last = counts[:, -1].copy()
-    counts[:, -1] = counts[run, top]
-    counts[run, top] = last
+    last = np.arange(1, len(p) + 1) * p.shape[1] - 1
+    top = last + 1 - p.shape[1] + p.argmax(axis=1)
+    ordered = p.flatten()
+    ordered[top], ordered[last] = p[:, -1], p.take(top)
+    counts: Counts = rng.multinomial(total, ordered.reshape(p.shape))
+    flat = counts.ravel()
+    flat[last], flat[top] = flat[top], flat[last]
     return counts
