@@ -6,7 +6,7 @@
 # make lab        open the chapters in JupyterLab, with live sliders
 # make pdf        print the book as _build/coevo.pdf (needs Chromium 131 or newer; some minutes)
 # make screenshots  photograph the pages that the README shows (needs Chromium)
-# make bench      time the simulator and the live sliders of every chapter (ten minutes)
+# make bench      measure the simulator (stored for the book) and time the live sliders (fifteen minutes)
 # make lint       style and types only
 # make clean      remove what was built (not the environment: for that, remove .venv)
 #
@@ -133,6 +133,7 @@ screenshots: book $(VENV)/dev.stamp
 
 bench: $(VENV)/dev.stamp
 	@$(call header,benchmarks)
+	@cd tests && ../$(BIN)/python -m benchmarks.measure
 	@$(BIN)/python -m pytest -q --benchmark-only -o python_files='bench_*.py' tests/benchmarks
 
 clean:

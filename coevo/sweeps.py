@@ -281,7 +281,7 @@ def compute(
         ``joblib.parallel_config`` and is this process alone if nothing is said there. Within
         ``with joblib.parallel_config(backend="dask")`` the points go to the workers of the current
         ``dask.distributed.Client``, which must have this package. The numbers do not depend on it, and all files are
-        written by this process.
+        written by this process. A `point` that calls `replicate` says ``workers=1`` there: its runs would go out again.
     force : compute again although the target is current (an interrupted call is still continued)
     progress : bool or None, progress bar; None shows one in a terminal only
 

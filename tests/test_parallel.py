@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import joblib
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from coevo import _parallel
+from coevo import _parallel, sweeps
 from coevo.simulation import (
     STATISTICS,
     CorpusInjection,
@@ -27,6 +28,14 @@ from coevo.simulation import (
     simulate,
 )
 from coevo.sweeps import Sweep, compute
+
+
+@pytest.fixture(autouse=True)
+def one_day(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files are compared to the last byte, and hold the date."""
+    day = SimpleNamespace(isoformat=lambda: "2026-01-02")
+    monkeypatch.setattr(sweeps, "datetime", SimpleNamespace(date=SimpleNamespace(today=lambda: day)))
+
 
 Way = Callable[[], tuple[contextlib.AbstractContextManager[Any], int | None]]
 

@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,13 @@ import pytest
 
 from coevo import _parallel, sweeps
 from coevo.sweeps import Stored, Sweep, compute, find, load, main
+
+
+@pytest.fixture(autouse=True)
+def one_day(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files are compared to the last byte, and hold the date."""
+    day = SimpleNamespace(isoformat=lambda: "2026-01-02")
+    monkeypatch.setattr(sweeps, "datetime", SimpleNamespace(date=SimpleNamespace(today=lambda: day)))
 
 
 def draw(rng: np.random.Generator, *, a: int, b: float, shift: float) -> Mapping[str, float]:

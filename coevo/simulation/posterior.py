@@ -207,9 +207,11 @@ def _can_be_formed(p: Array, mean: Array, log_scale: Array, factor: Array, inver
     """Say in which runs (R,) the coordinates of images hold the scales of all texts that have mass."""
     size = np.sqrt(np.einsum("rkd,rkd->rk", mean, mean)) + REACH * np.sqrt(np.einsum("rkij,rkij->rk", factor, factor))
     kept = np.isfinite(log_scale)
-    with np.errstate(over="ignore"):
+    with np.errstate(
+        over="ignore", invalid="ignore"
+    ):  # scales too small for a number: the coordinates do not hold them
         steep = np.sqrt((inverse**2).sum(axis=-1)) * np.exp(-np.where(kept, log_scale, 0.0))
-    result: Rows = ((np.where(kept, steep, 0.0).max(axis=-1) * size <= FORMED) | (p == 0)).all(axis=1)
+        result: Rows = ((np.where(kept, steep, 0.0).max(axis=-1) * size <= FORMED) | (p == 0)).all(axis=1)
     return result
 
 

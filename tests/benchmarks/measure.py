@@ -33,7 +33,8 @@ FORMAT = 1
 PACKAGES = ("coevo", "numpy", "scipy", "joblib", "numba")
 THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
-#: Times the floor that a text update may take, by setting; the corners are all others.
+#: Times the floor that a text update may take, by setting. The corners are all others: they may take so many times the
+#: floor and the algebra together, because the precision matrices of many texts cost more than a few images.
 LIMITS = {
     "headline": {"numpy": 3.0, "compiled": 2.0},
     "points": {},
@@ -135,9 +136,12 @@ def time_text_update(n_texts, dim, text_samples, runs, *, seconds, kind="corner"
     p, mean, cov = state.p, state.mean, state.cov
     shape = (n_texts, runs, text_samples)
     rng = np.random.default_rng(9)
+    n_features = 1 + dim + dim * (dim + 1) // 2
+    coefficients, features = np.ones((runs, n_texts, n_features)), np.ones((runs, n_features, text_samples))
     contenders = {
         "floor": lambda: rivals.floor(shape, dim, rng),
         "bare_floor": lambda: rivals.bare_floor(shape, dim, rng),
+        "algebra": lambda: rivals.algebra(cov, coefficients, features),
         "numpy": lambda: text_update(state, text_samples, rng),
     }
     if has_compiled():
@@ -400,7 +404,9 @@ def check(record):
     wanted = {(name, *HEADLINE[:3]) for name in LIMITS if name != "corner"}
     wanted |= {("corner", *corner) for corner in CORNERS}
     wrong += [f"text must have the setting {setting}" for setting in sorted(wanted - seen)]
-    ways = {"floor", "bare_floor", "numpy", "vectorised"} | ({"compiled"} if "numba" in record["versions"] else set())
+    ways = {"floor", "bare_floor", "algebra", "numpy", "vectorised"} | (
+        {"compiled"} if "numba" in record["versions"] else set()
+    )
     for row in record["text"]:
         name = f"{row['name']} K = {row['K']}, d = {row['d']}, M = {row['M']}"
         ms = row["ms"]
@@ -408,8 +414,11 @@ def check(record):
         needed |= {"library"} if row["M"] <= 100 and row["name"] != "needles" else set()
         wrong += [f"{name}: {way} is missing" for way in sorted(needed - set(ms))]
         for way, limit in LIMITS[row["name"]].items():
-            if {way, "floor"} <= set(ms) and not ms[way] <= limit * ms["floor"]:
-                wrong.append(f"{name}: {way} takes {ms[way] / ms['floor']:.2f} times the floor, the limit is {limit:g}")
+            if not {way, "floor", "algebra"} <= set(ms):
+                continue
+            least = ms["floor"] + (ms["algebra"] if row["name"] == "corner" else 0.0)
+            if not ms[way] <= limit * least:
+                wrong.append(f"{name}: {way} takes {ms[way] / least:.2f} times the least, the limit is {limit:g}")
     faster = record["macro"]["ms"]["literal"] / record["macro"]["ms"]["numpy"]
     if not faster >= FASTER:
         wrong.append(f"macro step: {faster:.0f} times faster than the literal algorithm, the limit is {FASTER:g}")
@@ -424,7 +433,7 @@ def check(record):
 
 def table(record):
     """Return the text updates as lines: times the floor."""
-    ways = ("bare_floor", "numpy", "compiled", "vectorised", "library", "literal")
+    ways = ("bare_floor", "algebra", "numpy", "compiled", "vectorised", "library", "literal")
     lines = ["times the floor".ljust(42) + "floor, ms" + "".join(way.rjust(12) for way in ways)]
     for row in record["text"]:
         ms = row["ms"]

@@ -28,6 +28,15 @@ def bare_floor(shape, dim, rng):
     return taken
 
 
+def algebra(cov, coefficients, features):
+    """Invert the covariances (R, K, d, d) and weigh the features of all images in one product of matrices.
+
+    This is what the densities of K Gaussians take besides exponentials, each from the library's own routine.
+    """
+    np.linalg.inv(cov)
+    return coefficients @ features
+
+
 # ---- what a good user writes: whole arrays, all runs at once ---------------------------------------------------------
 
 
