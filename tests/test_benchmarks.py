@@ -140,9 +140,17 @@ def test_each_function_is_timed_and_the_fastest_call_counts(monkeypatch):
     assert calls == {"quick": 41, "slow": 4}  # one before the clock runs; then a share of 0.04 s, or three turns
 
 
+def test_the_algebra_inverts_and_multiplies(monkeypatch):
+    inverted = []
+    monkeypatch.setattr(np.linalg, "inv", inverted.append)
+    cov, coefficients, features = np.ones((2, 3, 2, 2)), np.ones((2, 3, 6)), np.ones((2, 6, 5))
+    np.testing.assert_array_equal(rivals.algebra(cov, coefficients, features), np.full((2, 3, 5), 6.0))
+    assert inverted[0] is cov
+
+
 def test_a_setting_is_timed_in_every_way():
     row = measure.time_text_update(2, 3, 10, 2, seconds=0.01)
-    ways = {"floor", "bare_floor", "numpy", "vectorised", "library", "literal"}
+    ways = {"floor", "bare_floor", "algebra", "numpy", "vectorised", "library", "literal"}
     assert set(row["ms"]) == ways | ({"compiled"} if measure.has_compiled() else set())
     assert all(value > 0 for value in row["ms"].values())
     assert {key: row[key] for key in ("K", "d", "M", "runs")} == {"K": 2, "d": 3, "M": 10, "runs": 2}
@@ -174,8 +182,11 @@ def test_a_child_reports_its_memory():
     row = measure.measure_large(runs=3, steps=2, workers=1, compiled=False)
     assert row["peak"] >= row["imported"] > 10**7
     assert row["peak_of_a_worker"] == row["peak"]  # one process does all
-    assert 0 < row["diversity"] <= 0.8
     assert row["seconds"] >= 0
+    curve = row["text_diversity"]
+    assert curve["t"] == [0]
+    assert curve["levels"] == [0.05, 0.5, 0.95]
+    assert [curve["mean"], curve["quantile"]] == [[0.8], [[0.8]] * 3]
 
 
 def test_the_whole_measurement_gives_what_the_check_wants(monkeypatch):
@@ -225,7 +236,7 @@ def small():
     """Return a record that is complete and keeps its limits, with invented times."""
 
     def text(name, K, d, samples):
-        ms = {"floor": 1.0, "bare_floor": 0.9, "numpy": 2.5, "compiled": 1.5, "vectorised": 20.0}
+        ms = {"floor": 1.0, "bare_floor": 0.9, "algebra": 0.5, "numpy": 2.5, "compiled": 1.5, "vectorised": 20.0}
         ms |= {"library": 9e3, "literal": 6e3} if samples <= 100 else {}
         return {"name": name, "K": K, "d": d, "M": samples, "runs": 10, "ms": ms}
 
@@ -275,7 +286,8 @@ def test_a_good_record_passes():
             "headline .* numpy takes 3.01 times .* limit is 3",
         ),
         (lambda r: r["text"][0]["ms"].update(compiled=2.1), "compiled takes 2.10 times the floor"),
-        (lambda r: r["text"][10]["ms"].update(numpy=float("nan")), "corner .* numpy takes nan times the floor"),
+        (lambda r: r["text"][10]["ms"].update(numpy=float("nan")), "corner .* numpy takes nan times the floor and"),
+        (lambda r: r["text"][10]["ms"].update(numpy=6.3), "corner .* numpy takes 4.20 times the floor and .* is 4"),
         (lambda r: r["macro"]["ms"].update(literal=10.0), "macro step: 5 times faster"),
         (lambda r: r["image"][5].update(ms=0.3), r"image update: N = 10\^6 takes 1.50 times as long"),
         (lambda r: r["large"].update(peak=2**32), "large: 100000 runs of 1000 steps with a peak of 4294967296 bytes"),
