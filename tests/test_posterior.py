@@ -136,6 +136,18 @@ def test_the_costly_way_is_taken_where_texts_coincide_at_a_small_scale():
         text_update(near, 50, 1)
 
 
+def test_distances_that_are_tiny_beside_the_centre():
+    """Two texts 1e-90 apart at the origin, seen as they are although a third one stands at 1."""
+    near = State.create([0.7, 0.3], [[0.0], [1e-90]], 1e-180 * np.eye(1), 4)
+    scaled = State.create([0.7, 0.3], [[0.0], [1.0]], np.eye(1), 4)
+    far = State.create([0.35, 0.15, 0.5], [[0.0], [1e-90], [1.0]], 1e-180 * np.eye(1), 4)
+    np.testing.assert_allclose(text_update(near, 50, 1).p, text_update(scaled, 50, 1).p, rtol=1e-12)
+    counts, z = np.tile([20, 10, 0], (4, 1)), np.random.default_rng(1).standard_normal((1, 4, 30))
+    alone = posterior.mean_posterior(scaled.p, scaled.images, counts[:, :2], z.copy())
+    among = posterior.mean_posterior(far.p, far.images, counts, z.copy())
+    np.testing.assert_allclose(among[:, :2], alone, rtol=1e-12)
+
+
 @ENGINES
 def test_far_apart_texts_receive_what_they_drew(compiled):
     rng = np.random.default_rng(8)

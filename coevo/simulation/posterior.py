@@ -151,9 +151,11 @@ def _of_rows(p: Array, images: ImageModel, counts: Counts, z: Array, engine: Any
     inverse = factors.invert(images.unit[rest])
     formed = rest.copy()
     formed[rest] = _can_be_formed(p[rest], mean[rest], images.log_scale[rest], factor[rest], inverse)
-    for rows, squares in ((formed, _squares_of_images), (rest & ~formed, _squares_of_maps)):
+    # Shifted to the centre of their run, means could not hold distances that are tiny beside it.
+    ways = ((formed, _squares_of_images, mean), (rest & ~formed, _squares_of_maps, images.mean))
+    for rows, squares, place in ways:
         if rows.any():
-            part = ImageModel(mean[rows], images.unit[rows], images.log_scale[rows])
+            part = ImageModel(place[rows], images.unit[rows], images.log_scale[rows])
             posterior[rows] = _by_residuals(p[rows], part, counts[rows], z[:, rows], squares)
     return posterior
 
@@ -207,9 +209,7 @@ def _can_be_formed(p: Array, mean: Array, log_scale: Array, factor: Array, inver
     """Say in which runs (R,) the coordinates of images hold the scales of all texts that have mass."""
     size = np.sqrt(np.einsum("rkd,rkd->rk", mean, mean)) + REACH * np.sqrt(np.einsum("rkij,rkij->rk", factor, factor))
     kept = np.isfinite(log_scale)
-    with np.errstate(
-        over="ignore", invalid="ignore"
-    ):  # scales too small for a number: the coordinates do not hold them
+    with np.errstate(over="ignore", invalid="ignore"):  # scales too small for a number
         steep = np.sqrt((inverse**2).sum(axis=-1)) * np.exp(-np.where(kept, log_scale, 0.0))
         result: Rows = ((np.where(kept, steep, 0.0).max(axis=-1) * size <= FORMED) | (p == 0)).all(axis=1)
     return result
