@@ -217,8 +217,8 @@ def expected_text_diversity(p: ArrayLike, mean: ArrayLike, cov: ArrayLike, text_
 def effective_text_samples(p: ArrayLike, mean: ArrayLike, cov: ArrayLike, text_samples: int) -> float:
     """Return M D / (D - E_x[D(r(x))]) >= M, the number of images a separated system would need to drift as slowly.
 
-    Beyond the paper: with overlapping images the text model loses diversity like a Wright-Fisher population
-    of this size.
+    Beyond the paper; Law 1.1: with overlapping images one update loses diversity like that of a Wright-Fisher
+    population of this size. Near a one-hot p it grows without bound, like 1/p for the rare text (Law 1.4).
 
     Parameters
     ----------
