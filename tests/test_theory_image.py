@@ -1,5 +1,8 @@
 """Theorems 3.3 and 5.1 against products of simulated Bartlett factors, scipy integrals, and exact special cases."""
 
+from typing import Any
+
+import mpmath  # type: ignore[import-untyped]  # ships no types
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -67,7 +70,7 @@ def test_first_step_rate_against_simulation(dim: int) -> None:
 
 
 def test_rates_for_many_images_and_rare_texts() -> None:
-    for dim in (1, 2, 3):
+    for dim in (1, 2):
         exact, approximate = image.first_step_rate(2000, 0.2, dim), image.approximate_rate(2000, 0.2, dim)
         assert (1 - exact) / (1 - approximate) == pytest.approx(1, abs=0.01)
     assert 1 - image.mean_rate(2000, 0.2) == pytest.approx(1 / 1600, rel=0.01)
@@ -100,7 +103,7 @@ def test_the_root_lies_between_its_polynomials() -> None:
 @pytest.mark.parametrize("dim", [1, 2, 3, 6])
 @pytest.mark.parametrize("dof", [2, 7])
 def test_central_moments_of_the_sample_covariance(dim: int, dof: int) -> None:
-    factor = bartlett(dof, dim, 200_000, np.random.default_rng(100 * dim + dof))
+    factor = bartlett(dof, dim, 60_000, np.random.default_rng(100 * dim + dof))
     deviation = factor @ factor.mT / dof - np.eye(dim)
     square = deviation @ deviation
     moments = (
@@ -162,7 +165,7 @@ def test_counts_left_out_are_unlikely(n_images: int, p: float) -> None:
 @pytest.mark.parametrize("dim", [1, 2, 3])
 def test_error_of_the_approximate_rate(dim: int) -> None:
     # The closed form: |rho - (5.1)| is at most of order (N p)^-2 for all N and p, with crude constants.
-    for n_images in (2, 5, 30, 300):
+    for n_images in (2, 5, 30, 300) if dim < 3 else (2, 5, 20):
         for p in (0.003, 0.05, 0.4, 1.0):
             x = n_images * p
             exact, paper = image.first_step_rate(n_images, p, dim), image.approximate_rate(n_images, p, dim)
@@ -172,11 +175,11 @@ def test_error_of_the_approximate_rate(dim: int) -> None:
             assert -(dim + 1 + third) / x**2 <= exact - paper
             assert exact - paper <= ((dim + 1) / 2 + 0.75 * (dim**2 + 3 * dim + 4)) / x**2
     # The next term, for many images: most of it comes from N p in place of n - 1.
-    n_images, p = 800, 0.3
+    n_images, p = 400, 0.3
     x = n_images * p
     second = -(dim + 1) * (2 - p) / 8 + (7 - dim - 2 * dim**2) / 128
     error = image.first_step_rate(n_images, p, dim) - image.approximate_rate(n_images, p, dim)
-    assert error * x**2 == pytest.approx(second, rel=0.04)
+    assert error * x**2 == pytest.approx(second, rel=0.08)
     # Negative control: at N p = 1 the approximation is outside the bounds.
     assert image.approximate_rate(100, 0.01, dim) < image.first_step_rate_bounds(100, 0.01, dim).lower
 
@@ -307,6 +310,118 @@ def test_plane_slows_from_the_first_step_rate_to_the_rate_of_the_mean() -> None:
     late = image.expected_image_diversity_plane(9, 3000)
     assert isinstance(late, float)
     assert late / contraction_constant(9, 1) ** 3000 == pytest.approx(image.late_time_amplitude(np.eye(2)), rel=1e-5)
+
+
+@pytest.mark.parametrize(("b", "dof", "t"), [(0.5, 4, 3), (0.9, 2, 1)])
+def test_ellipse_against_mpmath_legendre_functions(b: float, dof: int, t: int) -> None:
+    """Law 2.2, term by term, with functions and a quadrature that are not ours."""
+    x, nu = (1 + mpmath.mpf(b) ** 2) / (2 * b), mpmath.mpf(dof)
+
+    def term(r: Any) -> Any:
+        conical = mpmath.legenp(mpmath.mpc(-0.5, r), 0, x, type=3).real
+        omega = mpmath.sqrt(2 / nu) * abs(mpmath.gamma((nu + mpmath.mpc(0, r)) / 2)) ** 2
+        omega /= mpmath.gamma(nu / 2) * mpmath.gamma((nu - 1) / 2)
+        return conical * omega**t / ((1 + r**2) * mpmath.cosh(mpmath.pi * r))
+
+    lasting = mpmath.pi / 2 * contraction_constant(dof, 1) ** t * mpmath.legenp(0.5, 0, x, type=3).real
+    literal = float(mpmath.sqrt(b) * (lasting + mpmath.quad(term, [0, 1, 3, 9], maxdegree=4)))
+    for cov in (np.diag([1, b**2]), np.array([[1 + b**2, 1 - b**2], [1 - b**2, 1 + b**2]]) / 2):
+        assert image.expected_image_diversity_ellipse(cov, dof, t) == pytest.approx(literal, rel=1e-11)
+
+
+@pytest.mark.parametrize("b", [1.0, 1 - 1e-12, 0.3, 1e-4, 1e-9, 1e-20, 0.0])
+def test_ellipse_at_the_start_and_with_two_images(b: float) -> None:
+    start, stick = image.expected_image_diversity_ellipse(4 * np.diag([1, b**2]), 1, [0, 1])
+    assert start == pytest.approx(2 * (1 + b), rel=1e-13)
+    assert stick == pytest.approx(2 * np.sqrt(2 / np.pi) * special.ellipe(1 - b**2), rel=1e-13)
+    lower, upper = image.image_diversity_bounds(np.diag([1, b**2]), 9, [1, 30])
+    exact = image.expected_image_diversity_ellipse(np.diag([1, b**2]), 9, [1, 30])
+    assert (lower <= exact * (1 + 1e-13)).all()
+    assert (exact <= upper * (1 + 1e-13)).all()
+
+
+def test_ellipse_special_cases() -> None:
+    t = np.array([[0, 3], [50, 700]])
+    round_start = image.expected_image_diversity_plane(9, t, sigma=1.5)
+    np.testing.assert_allclose(image.expected_image_diversity_ellipse(2.25 * np.eye(2), 9, t), round_start, rtol=1e-13)
+    drawn = image.expected_image_diversity_plane_random(30, 0.2, t)
+    np.testing.assert_allclose(image.expected_image_diversity_ellipse_random(np.eye(2), 30, 0.2, t), drawn, rtol=1e-13)
+    assert image.expected_image_diversity_ellipse(np.zeros((2, 2)), 9, 3) == 0
+    fixed = image.expected_image_diversity_ellipse(np.diag([1, 0.2]), 9, 7)
+    assert image.expected_image_diversity_ellipse_random(np.diag([1, 0.2]), 10, 1.0, 7) == pytest.approx(fixed)
+
+
+@pytest.mark.parametrize(("dof", "t"), [(2, 3), (9, 6)])
+def test_ellipse_against_simulation(dof: int, t: int) -> None:
+    cov = np.array([[1.0, 0.5], [0.5, 0.4]])
+    mean, error = mean_and_error(collapse(cov, dof, t, 40_000, seed=30 + t))
+    assert abs(mean - image.expected_image_diversity_ellipse(cov, dof, t)) < SIX * error
+    # Negative control: a disc of the same diversity is another start.
+    sigma = np.sqrt(np.linalg.eigvalsh(cov)).sum() / 2
+    assert abs(mean - image.expected_image_diversity_plane(dof, t, sigma)) > SIX * error
+
+
+def test_bad_ellipses() -> None:
+    with pytest.raises(ValueError, match=r"cov must have shape \(..., 2, 2\)"):
+        image.expected_image_diversity_ellipse(np.eye(3), 3, 1)
+    with pytest.raises(ValueError, match=r"cov must have shape \(2, 2\)"):
+        image.expected_image_diversity_ellipse_random(np.ones((2, 2, 2)), 10, 0.5, 1)
+    with pytest.raises(ValueError, match="dof must be"):
+        image.expected_image_diversity_ellipse(np.eye(2), 0, 1)
+    with pytest.raises(ValueError, match="t must hold integers"):
+        image.expected_image_diversity_ellipse_random(np.eye(2), 10, 0.5, -1)
+
+
+def test_the_sandwich_behind_the_late_bounds() -> None:
+    """(2 - pi/2) s_2 <= sum s - a_d h(s) <= s_2 + ... + s_d for ordered singular values s."""
+    rng = np.random.default_rng(40)
+    for dim in (2, 3, 5):
+        corners = [np.array([1.0] * k + [0.0] * (dim - k)) for k in range(1, dim + 1)]
+        for s in [*corners, *np.sort(rng.random((30, dim)))[:, ::-1], *np.sort(rng.random((30, dim)) ** 8)[:, ::-1]]:
+            gap = s.sum() - image.late_time_amplitude(np.diag(s**2))
+            assert (2 - np.pi / 2) * s[1] - 1e-12 <= gap <= s[1:].sum() + 1e-12
+    # Attained by two equal values.
+    assert 2 - image.late_time_amplitude(np.diag([1.0, 1.0, 0.0])) == pytest.approx(2 - np.pi / 2, rel=1e-12)
+
+
+@pytest.mark.parametrize("sigma", [(1.0, 1.0), (1.0, 1.0, 1.0), (1.0, 0.5, 0.1, 0.1), (1.0, 0.0, 0.0), (1.5,)])
+def test_late_bounds_in_every_dimension(sigma: tuple[float, ...]) -> None:
+    cov, dof, rng = np.diag(np.square(sigma)), 4, np.random.default_rng(len(sigma))
+    factor = np.broadcast_to(np.diag(sigma), (6000, len(sigma), len(sigma)))
+    for t in range(1, 13):
+        factor = factor @ bartlett(dof, len(sigma), 6000, rng) / np.sqrt(dof)
+        if t in (1, 12):
+            mean, error = mean_and_error(diversity(factor))
+            late, wide = image.late_image_diversity_bounds(cov, dof, t), image.image_diversity_bounds(cov, dof, t)
+            assert late.lower - SIX * error <= mean <= late.upper + SIX * error
+            assert wide.lower * (1 - 1e-12) <= late.lower <= late.upper * (1 + 1e-12) <= wide.upper * (1 + 1e-11)
+    lower, upper = image.late_image_diversity_bounds(cov, dof, np.array([0, 200]))
+    assert upper[0] == pytest.approx(sum(sigma))
+    np.testing.assert_allclose([lower[1], upper[1]], image.image_diversity_bounds(cov, dof, 200).lower, rtol=1e-10)
+
+
+def test_late_bounds_in_the_plane_have_the_rate_of_the_exact_excess() -> None:
+    t = np.arange(0, 200, 7)
+    for b in (1.0, 0.4, 0.01):
+        cov = np.diag([b**2, 1])
+        exact = image.expected_image_diversity_ellipse(cov, 9, t)
+        lower, upper = image.late_image_diversity_bounds(cov, 9, t)
+        assert (lower <= exact * (1 + 1e-13)).all()
+        assert (upper >= exact * (1 - 1e-13)).all()
+        law = image.image_diversity_bounds(cov, 9, t).lower
+        np.testing.assert_allclose((exact - law)[:15], (lower - law)[:15] / (2 - np.pi / 2), rtol=1e-8)
+        # omega_0 from its definition, a mean of chi with one degree of freedom less.
+        fall = np.log(stats.chi(8).mean() / 3)
+        assert np.log((upper - law)[20] / (upper - law)[15]) / 35 == pytest.approx(fall, rel=1e-4)
+    drawn = image.late_image_diversity_bounds_random(np.eye(3), 10, 1.0, [3, 30])
+    np.testing.assert_allclose(drawn, image.late_image_diversity_bounds(np.eye(3), 9, [3, 30]), rtol=1e-13)
+    random = image.late_image_diversity_bounds_random(np.eye(2), 40, 0.1, t)
+    mean = image.expected_image_diversity_plane_random(40, 0.1, t)
+    assert (random.lower <= mean * (1 + 1e-13)).all()
+    assert (mean <= random.upper * (1 + 1e-13)).all()
+    assert isinstance(image.late_image_diversity_bounds(np.eye(2), 1, 3).lower, float)
+    with pytest.raises(ValueError, match="dof must be"):
+        image.late_image_diversity_bounds(np.eye(2), 0, 3)
 
 
 def test_late_time_amplitude() -> None:

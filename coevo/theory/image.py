@@ -26,6 +26,8 @@ __all__ = [
     "Bounds",
     "approximate_rate",
     "contraction_bounds",
+    "expected_image_diversity_ellipse",
+    "expected_image_diversity_ellipse_random",
     "expected_image_diversity_plane",
     "expected_image_diversity_plane_random",
     "expected_root_determinant",
@@ -33,6 +35,8 @@ __all__ = [
     "first_step_rate_bounds",
     "image_diversity_bounds",
     "image_diversity_bounds_random",
+    "late_image_diversity_bounds",
+    "late_image_diversity_bounds_random",
     "late_time_amplitude",
     "lyapunov_exponents",
     "mean_rate",
@@ -217,7 +221,7 @@ def mean_rate(image_samples: int, p: float) -> float:
 def typical_rate(image_samples: int, p: float) -> float:
     """Return exp(E_n lambda_1(n - 1)), exponent 0 for n < 2: the almost sure long-run rate of a single run.
 
-    Beyond the paper (Newman 1986): (tr Sigma_t^{1/2})^{1/t} tends to this number in almost every run, in every
+    Beyond the paper; Law 2.4 (Newman 1986): (tr Sigma_t^{1/2})^{1/t} tends to this number in almost every run, in every
     dimension. It is less than `mean_rate`, which ever rarer runs carry.
 
     Parameters
@@ -244,7 +248,7 @@ def typical_rate(image_samples: int, p: float) -> float:
 def lyapunov_exponents(dof: int, dim: int) -> Array:
     """Return the Lyapunov exponents of the root of the covariance, lambda_1 > ... > lambda_d.
 
-    Beyond the paper (Newman 1986): the k-th singular value of Sigma_t^{1/2} is exp(t lambda_k + o(t)) with
+    Beyond the paper; Law 2.4 (Newman 1986): the k-th singular value of Sigma_t^{1/2} is exp(t lambda_k + o(t)) with
     lambda_k = (ln(2/nu) + psi((nu - k + 1) / 2)) / 2.
 
     Parameters
@@ -274,7 +278,7 @@ def lyapunov_exponents(dof: int, dim: int) -> Array:
 def image_diversity_bounds(cov: ArrayLike, dof: int, t: ArrayLike) -> Bounds:
     """Return A c_1^t <= E tr Sigma_t^{1/2} <= c_1^t tr Sigma_0^{1/2}, for a fixed number of images.
 
-    Gao & Li 2025, Theorem 3.3, corrected and made two-sided (beyond the paper; the paper's inequality (B.24)
+    Gao & Li 2025, Theorem 3.3, corrected and made two-sided (beyond the paper, Law 2.1; the paper's inequality (B.24)
     with c_d in place of c_1 is false unless Sigma_0 is a multiple of the identity). A is `late_time_amplitude`,
     at least lambda_max^{1/2}. Valid in every dimension and at every t.
 
@@ -304,7 +308,7 @@ def image_diversity_bounds(cov: ArrayLike, dof: int, t: ArrayLike) -> Bounds:
 def image_diversity_bounds_random(cov: ArrayLike, image_samples: int, p: float, t: ArrayLike) -> Bounds:
     """Return A rho^t <= E tr Sigma_t^{1/2} <= rho^t tr Sigma_0^{1/2} for binomial counts.
 
-    Gao & Li 2025, Theorem 3.3, corrected and made two-sided (beyond the paper), with rho = `mean_rate` and
+    Gao & Li 2025, Theorem 3.3, corrected and made two-sided (beyond the paper, Law 2.1), with rho = `mean_rate` and
     A = `late_time_amplitude`: the numbers of images of a text with constant probability p are independent over
     the updates.
 
@@ -335,7 +339,7 @@ def image_diversity_bounds_random(cov: ArrayLike, image_samples: int, p: float, 
 def expected_image_diversity_plane(dof: int, t: ArrayLike, sigma: float = 1.0) -> Any:
     """Return E tr Sigma_t^{1/2} exactly, in d = 2 from Sigma_0 = sigma^2 I, for a fixed number of images.
 
-    Beyond the paper: with omega(r) = sqrt(2/nu) |Gamma((nu + ir)/2)|^2 / (Gamma(nu/2) Gamma((nu-1)/2)),
+    Beyond the paper; Law 2.2: with omega(r) = sqrt(2/nu) |Gamma((nu + ir)/2)|^2 / (Gamma(nu/2) Gamma((nu-1)/2)),
 
         E tr Sigma_t^{1/2} = sigma [ (pi/2) c_1^t + int_0^inf omega(r)^t dr / ((1 + r^2) cosh(pi r)) ].
 
@@ -368,8 +372,8 @@ def expected_image_diversity_plane(dof: int, t: ArrayLike, sigma: float = 1.0) -
 def expected_image_diversity_plane_random(image_samples: int, p: float, t: ArrayLike, sigma: float = 1.0) -> Any:
     """Return E tr Sigma_t^{1/2} exactly, in d = 2 from Sigma_0 = sigma^2 I, for binomial counts.
 
-    Beyond the paper: `expected_image_diversity_plane` with c_1 and omega(r) averaged over n ~ Binomial(N, p), with
-    factor 1 for n < 2.
+    Beyond the paper; Law 2.2: `expected_image_diversity_plane` with c_1 and omega(r) averaged over
+    n ~ Binomial(N, p), with factor 1 for n < 2.
 
     Parameters
     ----------
@@ -395,11 +399,141 @@ def expected_image_diversity_plane_random(image_samples: int, p: float, t: Array
     return _plane(dof, weight, kept, t, sigma)
 
 
+def expected_image_diversity_ellipse(cov: ArrayLike, dof: int, t: ArrayLike) -> Any:
+    """Return E tr Sigma_t^{1/2} exactly, in d = 2 from any Sigma_0, for a fixed number of images.
+
+    Beyond the paper; Law 2.2: with g = (det Sigma_0)^{1/4}, x = tr Sigma_0 / (2 g^2), the Legendre functions P_s and
+    omega(r) of `expected_image_diversity_plane`,
+
+        E tr Sigma_t^{1/2} = g [ (pi/2) c_1^t P_{1/2}(x)
+                                 + int_0^inf omega(r)^t P_{-1/2+ir}(x) dr / ((1 + r^2) cosh(pi r)) ].
+
+    The first term is `late_time_amplitude` times c_1^t. For a singular Sigma_0 it is all there is.
+
+    Parameters
+    ----------
+    cov : array, shape (2, 2)
+        Sigma_0, positive semidefinite.
+    dof : int
+        nu = n - 1 >= 1.
+    t : int or array of int, shape (...)
+        Image updates, at least 0.
+
+    Returns
+    -------
+    float or ndarray, shape (...)
+        Relative error below about 1e-15 (nu + 10) (t + 10).
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has the wrong type, shape or range.
+    """
+    nu = check.integer("dof", dof, minimum=1)
+    return _ellipse(cov, np.array([nu]), np.array([1.0]), 0.0, t)
+
+
+def expected_image_diversity_ellipse_random(cov: ArrayLike, image_samples: int, p: float, t: ArrayLike) -> Any:
+    """Return E tr Sigma_t^{1/2} exactly, in d = 2 from any Sigma_0, for binomial counts.
+
+    Beyond the paper; Law 2.2: `expected_image_diversity_ellipse` with c_1 and omega(r) averaged over
+    n ~ Binomial(N, p), with factor 1 for n < 2.
+
+    Parameters
+    ----------
+    cov : array, shape (2, 2)
+        Sigma_0, positive semidefinite.
+    image_samples : int
+        N >= 1.
+    p : float
+        In [0, 1].
+    t : int or array of int, shape (...)
+        Image updates, at least 0.
+
+    Returns
+    -------
+    float or ndarray, shape (...)
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has the wrong type, shape or range.
+    """
+    dof, weight, kept = _refits(image_samples, p)
+    return _ellipse(cov, dof, weight, kept, t)
+
+
+def late_image_diversity_bounds(cov: ArrayLike, dof: int, t: ArrayLike) -> Bounds:
+    """Return bounds on E tr Sigma_t^{1/2} that close in on its late-time law, for a fixed number of images.
+
+    Beyond the paper; Law 2.3: with sigma_1 >= ... >= sigma_d the initial standard deviations, A of
+    `late_time_amplitude`, omega_0 = E chi_{nu-1} / sqrt(nu) and J_t the integral of `expected_image_diversity_ellipse`
+    from diag(sigma_1^2, sigma_2^2),
+
+        A c_1^t + (2 - pi/2) J_t  <=  E tr Sigma_t^{1/2}
+            <=  min( c_1^t tr Sigma_0^{1/2},  A c_1^t + omega_0^t sum_k (k-1) sigma_k ).
+
+    J_t is omega_0^t up to a factor of the order of t^{-1/2}, and omega_0 < c_1. Valid in every dimension, at every t.
+
+    Parameters
+    ----------
+    cov : array, shape (d, d)
+        Sigma_0, positive semidefinite.
+    dof : int
+        nu = n - 1 >= 1.
+    t : int or array of int, shape (...)
+        Image updates, at least 0.
+
+    Returns
+    -------
+    Bounds
+        (lower, upper), floats or arrays of the shape of `t`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has the wrong type, shape or range.
+    """
+    nu = check.integer("dof", dof, minimum=1)
+    return _late_bounds(cov, np.array([nu]), np.array([1.0]), 0.0, t)
+
+
+def late_image_diversity_bounds_random(cov: ArrayLike, image_samples: int, p: float, t: ArrayLike) -> Bounds:
+    """Return bounds on E tr Sigma_t^{1/2} that close in on its late-time law, for binomial counts.
+
+    Beyond the paper; Law 2.3: `late_image_diversity_bounds` with c_1, omega_0 and omega(r) averaged over
+    n ~ Binomial(N, p), with factor 1 for n < 2.
+
+    Parameters
+    ----------
+    cov : array, shape (d, d)
+        Sigma_0, positive semidefinite.
+    image_samples : int
+        N >= 1.
+    p : float
+        In [0, 1].
+    t : int or array of int, shape (...)
+        Image updates, at least 0.
+
+    Returns
+    -------
+    Bounds
+        (lower, upper), floats or arrays of the shape of `t`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has the wrong type, shape or range.
+    """
+    dof, weight, kept = _refits(image_samples, p)
+    return _late_bounds(cov, dof, weight, kept, t)
+
+
 def late_time_amplitude(cov: ArrayLike) -> float:
     """Return the limit of E tr Sigma_t^{1/2} / c_1^t, in every dimension.
 
-    Beyond the paper: sqrt(pi) Gamma((d+1)/2) / Gamma(d/2) E_u sqrt(u' Sigma_0 u), u uniform on the sphere, which
-    is sqrt(pi/2) E sqrt(g' Sigma_0 g) with g standard Gaussian, and so a one-dimensional integral of
+    Beyond the paper; Law 2.1: sqrt(pi) Gamma((d+1)/2) / Gamma(d/2) E_u sqrt(u' Sigma_0 u), u uniform on the sphere,
+    which is sqrt(pi/2) E sqrt(g' Sigma_0 g) with g standard Gaussian, and so a one-dimensional integral of
     1 - prod_k (1 + 2 s lambda_k)^{-1/2}. It holds for a fixed and for a binomial number of images.
 
     Times c_1^t it is also a lower bound of E tr Sigma_t^{1/2} at every t: the norm |Sigma_t^{1/2} u| is at most
@@ -486,13 +620,60 @@ def _bounds(cov: ArrayLike, rate: float, t: ArrayLike) -> Bounds:
     return Bounds(float(lower), float(upper)) if times.ndim == 0 else Bounds(lower, upper)
 
 
+def _late_bounds(cov: ArrayLike, dof: NDArray[np.int64], weight: Array, kept: float, t: ArrayLike) -> Bounds:
+    spread = np.sqrt(_spectrum(cov))[::-1]
+    times = check.integer_array("t", t, minimum=0)
+    rate = kept + weight @ contraction_constant(dof, 1)
+    # E chi_{nu-1} = sqrt(nu-1) c_1(nu-1), zero for nu = 1.
+    width = kept + weight @ (np.sqrt((dof - 1) / dof) * contraction_constant(np.maximum(dof - 1, 1), 1))
+    law = late_time_amplitude(cov) * rate**times
+    upper = np.minimum(spread.sum() * rate**times, law + (np.arange(spread.size) @ spread) * width**times)
+    lower = law
+    if spread.size > 1:
+        modes = np.sqrt(spread[0] * spread[1]) * _conical(spread[1], spread[0])
+        lower = law + (2 - np.pi / 2) * _decay(dof, weight, kept, times, 0.0, modes)
+    return Bounds(check.plain(lower), check.plain(upper))
+
+
+# The integral over r of the exact mean in the plane. Its integrand is even in r and analytic for |Im r| < 1/2, where
+# |omega(r)| <= omega(i) = c_1: the trapezoid rule errs by less than e^{-pi/step} c_1^t up to a constant. At r = 12 the
+# weight is below 1e-17.
+_STEP = 0.05
+_FREQUENCIES = np.arange(0, 12, _STEP)
+
+
 def _plane(dof: NDArray[np.int64], weight: Array, kept: float, t: ArrayLike, sigma: float) -> Any:
     times = check.integer_array("t", t, minimum=0)
     scale = check.number("sigma", sigma, minimum=0.0, open_minimum=True)
-    # The integrand is even in r and analytic for |Im r| < 1/2, where |omega(r)| <= omega(i) = c_1: the trapezoid rule
-    # errs by less than e^{-pi/step} c_1^t up to a constant. At r = 12 the weight is below 1e-17.
-    step = 0.05
-    r = np.arange(0, 12, step)
+    return check.plain(scale * _decay(dof, weight, kept, times, np.pi / 2, np.ones(_FREQUENCIES.size)))
+
+
+def _ellipse(cov: ArrayLike, dof: NDArray[np.int64], weight: Array, kept: float, t: ArrayLike) -> Any:
+    short, long = np.sqrt(_spectrum(check.single_covariance("cov", cov, dim=2)))
+    times = check.integer_array("t", t, minimum=0)
+    # (det Sigma_0)^{1/4} P_{1/2}(x) is the mean of sqrt(u' Sigma_0 u), a complete elliptic integral.
+    lasting = long * special.ellipe(1 - (short / long) ** 2) if long > 0 else 0.0
+    return check.plain(_decay(dof, weight, kept, times, lasting, np.sqrt(short * long) * _conical(short, long)))
+
+
+def _conical(short: float, long: float) -> Array:
+    """Return P_{-1/2+ir}(cosh w), w = ln(long / short), at the frequencies r, by Mehler and Dirichlet's integral."""
+    if short < 1e-18 * long or long == 0:
+        return np.zeros(_FREQUENCIES.size)  # only with the factor sqrt(short * long), which makes it negligible
+    w = max(float(np.log(long / short)), 1e-9)
+    # u = w sin(angle) makes the integrand analytic and periodic: the midpoint rule converges geometrically.
+    angle = (np.arange(600) + 0.5) * np.pi / 600
+    u = w * np.cos(angle)
+    near, far = w * np.sin(angle / 2) ** 2, w * np.cos(angle / 2) ** 2  # (w - u) / 2 and (w + u) / 2
+    height = w * np.sin(angle) / (2 * np.sqrt(np.sinh(near) * np.sinh(far)))
+    return np.asarray(np.cos(_FREQUENCIES[:, None] * u) @ height / 600)
+
+
+def _decay(
+    dof: NDArray[np.int64], weight: Array, kept: float, times: NDArray[np.int64], lasting: float, modes: Array
+) -> Any:
+    """Return lasting c_1^t + int omega(r)^t modes(r) dr / ((1 + r^2) cosh(pi r)), of the shape of `times`."""
+    r = _FREQUENCIES
     nu = dof[:, None].astype(float)
     with np.errstate(divide="ignore"):  # nu = 1: the covariance is singular after one update, and m = 0
         log_m = (
@@ -503,7 +684,6 @@ def _plane(dof: NDArray[np.int64], weight: Array, kept: float, t: ArrayLike, sig
         )
     m = kept + weight @ np.exp(log_m)
     c1 = kept + weight @ contraction_constant(dof, 1)
-    height = step / ((1 + r**2) * np.cosh(np.pi * r))
+    height = _STEP / ((1 + r**2) * np.cosh(np.pi * r))
     height[0] /= 2
-    value = scale * (np.pi / 2 * c1**times + m ** times[..., None] @ height)
-    return check.plain(value)
+    return lasting * c1**times + m ** times[..., None] @ (height * modes)
