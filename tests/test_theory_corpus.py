@@ -174,6 +174,7 @@ def test_least_injection_prob_inverts_the_sharp_floor() -> None:
     assert corpus.least_injection_prob(0.1, 1) == np.inf
     assert corpus.least_injection_prob(0.3, 100, 0.0) == np.inf
     assert corpus.least_injection_prob(0.0, 1, 1.0) == 0
+    assert corpus.least_injection_prob(0.8, 25) == 1  # exactly, whatever rounding says
 
 
 def test_convergence_time() -> None:

@@ -77,8 +77,8 @@ def sharp_floor(
 ) -> Any:
     """Return the sharp floor D* = C theta / (1 + theta) of lim inf E[D_t]: the limit itself for separated images.
 
-    Beyond the paper: it keeps the term (1 - eps)^2 D that the proof of Gao & Li 2025, Theorem 6.1, drops. No better
-    constant holds for all image laws.
+    Beyond the paper; Law 5.1: it keeps the term (1 - eps)^2 D that the proof of Gao & Li 2025, Theorem 6.1, drops. No
+    better constant holds for all image laws.
 
     Parameters
     ----------
@@ -102,7 +102,7 @@ def sharp_floor(
 def limiting_ceiling(injection_fraction: ArrayLike) -> Any:
     """Return C = 2 (1 - eps) / (2 - eps), which lim sup E[D_t] never exceeds if alpha and eps are positive.
 
-    Beyond the paper (the other side of Gao & Li 2025, Theorem 6.1): attained if all image laws coincide.
+    Beyond the paper; Law 5.1 (the other side of Gao & Li 2025, Theorem 6.1): attained if all image laws coincide.
 
     Parameters
     ----------
@@ -159,7 +159,7 @@ def diversity_floor(
 ) -> Any:
     """Return D* + (D_0 - D*) lambda^t, a lower bound of E[D_t] at every t, exact for separated images.
 
-    Beyond the paper: Gao & Li 2025, Theorem 6.1, at finite t and with the sharp constant.
+    Beyond the paper; Law 5.1: Gao & Li 2025, Theorem 6.1, at finite t and with the sharp constant.
 
     Parameters
     ----------
@@ -190,7 +190,8 @@ def diversity_floor(
 def diversity_ceiling(initial_diversity: float, injection_prob: float, injection_fraction: float, t: ArrayLike) -> Any:
     """Return C + (D_0 - C) (1 - alpha eps (2 - eps))^t, an upper bound of E[D_t], exact if all images coincide.
 
-    Beyond the paper (the other side of Gao & Li 2025, Theorem 6.1): injections act and text updates lose nothing.
+    Beyond the paper; Law 5.1 (the other side of Gao & Li 2025, Theorem 6.1): injections act and text updates lose
+    nothing.
 
     Parameters
     ----------
@@ -246,8 +247,8 @@ def best_injection_fraction(text_samples: int, injection_prob: ArrayLike, text_u
 def best_floor(text_samples: int, injection_prob: ArrayLike, text_updates: int = 1) -> Any:
     """Return 1 - 1/s, s = sqrt(1 + alpha Q / (1 - Q)), the highest sharp floor over all fractions eps.
 
-    Beyond the paper: the best guarantee of the kind of Gao & Li 2025, Theorem 6.1, for a given alpha, reached at
-    `best_injection_fraction`.
+    Beyond the paper; Law 5.2: the best guarantee of the kind of Gao & Li 2025, Theorem 6.1, for a given alpha,
+    reached at `best_injection_fraction`.
 
     Parameters
     ----------
@@ -273,7 +274,7 @@ def least_injection_prob(
 ) -> float:
     """Return the least alpha whose sharp floor is at least `wanted`.
 
-    Beyond the paper: the inverse of the sharp form of Gao & Li 2025, Theorem 6.1. For the best fraction,
+    Beyond the paper; Law 5.2: the inverse of the sharp form of Gao & Li 2025, Theorem 6.1. For the best fraction,
     eps = (1 - w) / (2 - w), it is ((1 - w)^{-2} - 1) (1 - Q) / Q.
 
     Parameters
@@ -304,7 +305,8 @@ def least_injection_prob(
     if w == 0:
         return 0.0
     gain = kept * eps * (2 * (1 - eps) - w * (2 - eps))
-    return w * lost / gain if w * lost <= gain else float("inf")
+    # rounding may put an alpha of exactly 1 a hair too high
+    return min(w * lost / gain, 1.0) if w * lost <= gain * (1 + 1e-12) else float("inf")
 
 
 def diversity_moments(

@@ -278,8 +278,8 @@ def direction_floor(images: Any, user_images: Any, user_cov: ArrayLike, t: Array
 def best_floor(images: Any, user_images: Any, user_cov: ArrayLike, t: ArrayLike | None = None) -> Any:
     """Return the larger of `pythagorean_floor` and `direction_floor`: the best floor of this module, for every start.
 
-    Beyond the paper (it sharpens Gao & Li 2025, Theorem 6.2): never less than (6.11), and positive as soon as a user
-    image is pooled with another image.
+    Beyond the paper; Law 5.3 (it sharpens Gao & Li 2025, Theorem 6.2): never less than (6.11), and positive as soon
+    as a user image is pooled with another image.
 
     Parameters
     ----------
@@ -315,8 +315,8 @@ def diversity_ceiling(
 ) -> Any:
     """Return tr (E Sigma_t)^{1/2}, an upper bound of E tr Sigma_t^{1/2}; in the limit sqrt(kappa) tr Sigma*^{1/2}.
 
-    Beyond the paper (the counterpart of Gao & Li 2025, Theorem 6.2): the trace of the root is concave. The limit holds
-    for every start; kappa is `coevo.theory.user_moments.limit_factors(...).cov`, E Sigma_t being
+    Beyond the paper; Law 5.3 (the counterpart of Gao & Li 2025, Theorem 6.2): the trace of the root is concave. The
+    limit holds for every start; kappa is `coevo.theory.user_moments.limit_factors(...).cov`, E Sigma_t being
     `coevo.theory.user_moments.moments(...).cov`.
 
     Parameters
