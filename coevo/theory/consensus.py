@@ -482,7 +482,8 @@ def pool_diversity_floor(models: int, samples: int, retrieval: float, *, human_c
 def accumulated_diversity(text_samples: int, t: ArrayLike | None = None, initial_points: int | None = None) -> Any:
     """Return E[D_t] / D_0 for a text pool that keeps everything: M points, drawn from the pool, join it at each step.
 
-    Beyond the paper: the simplest network of Wang et al., Appendix A, one model that is the pool. With |A^(0)| = P,
+    Beyond the paper: the simplest network of Wang et al., Appendix A, one model that is the pool (Law 6.2). With
+    |A^(0)| = P,
 
         E D_t / D_0 = prod_{j=1}^t [1 - M / (P + j M)^2],
 
