@@ -1,5 +1,8 @@
 """Theorem 3.4 and the law of the drift against simulated refits, scipy's F and t laws, and the published digits."""
 
+from collections.abc import Callable
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -11,8 +14,11 @@ Array = NDArray[np.float64]
 SIX = 6.1
 
 
-def drift(counts: NDArray[np.int64], cov: Array, seed: int) -> Array:
-    """Return mu_t - mu_0, shape (runs, d), for counts of images, shape (t, runs), by literal Gaussian refits."""
+def drift(counts: NDArray[np.int64], cov: Array, seed: int, bias: float = 0.0) -> Array:
+    """Return mu_t - mu_0, shape (runs, d), for counts of images, shape (t, runs), by literal Gaussian refits.
+
+    The covariance is divided by n - 1 + bias.
+    """
     rng = np.random.default_rng(seed)
     runs, dim = counts.shape[1], len(cov)
     mean, factor = np.zeros((runs, dim)), np.broadcast_to(np.linalg.cholesky(cov), (runs, dim, dim)).copy()
@@ -23,20 +29,20 @@ def drift(counts: NDArray[np.int64], cov: Array, seed: int) -> Array:
             centre = images.mean(axis=1)
             mean[where] += centre
             # Any factor of the sample covariance will do: the residuals, brought to triangular form.
-            residual = (images - centre[:, None]) / np.sqrt(n - 1)
+            residual = (images - centre[:, None]) / np.sqrt(n - 1 + bias)
             upper = np.asarray(np.linalg.qr(residual, mode="r"))
             factor[where] = 0.0
             factor[where, :, : upper.shape[1]] = np.swapaxes(upper, 1, 2)
     return mean
 
 
-def perpetuity(n: int, steps: int, runs: int, seed: int) -> Array:
-    """Return draws of V = (1/n) (1 + Y_1 + Y_1 Y_2 + ...), summed by brute force."""
+def perpetuity(n: int, steps: int, runs: int, seed: int, bias: float = 0.0) -> Array:
+    """Return draws of V = (1/n) (1 + Y_1 + Y_1 Y_2 + ...), Y ~ chi2_{n-1} / (n - 1 + bias), summed by brute force."""
     rng = np.random.default_rng(seed)
     scale, total = np.full(runs, 1 / n), np.zeros(runs)
     for _ in range(steps):
         total += scale
-        scale *= rng.chisquare(n - 1, runs) / (n - 1)
+        scale *= rng.chisquare(n - 1, runs) / (n - 1 + bias)
     return total
 
 
@@ -120,7 +126,7 @@ def test_drift_law_medians_on_the_line(n: int, median: float) -> None:
 
 @pytest.mark.parametrize(("n", "steps"), [(2, 120), (3, 150), (6, 300)])
 def test_scale_law_against_the_brute_force_sum(n: int, steps: int) -> None:
-    draws = perpetuity(n, steps, 8000, seed=n)
+    draws = perpetuity(n, steps, 5000, seed=n)
     law = fidelity.drift_law(n)
     assert stats.kstest(draws, law.scale_cdf).pvalue > 1e-9
     if n <= 3:  # negative controls: the law of four times as many images, and the limit law 1 / Exp(1)
@@ -179,6 +185,206 @@ def test_drift_law_object() -> None:
     assert law.cdf(0.0, 2) == 0
     chi = stats.chi(3)
     assert law.mean(3) == pytest.approx(law.scale_mean() * chi.mean(), rel=1e-13)
+
+
+def richardson(values: list[float]) -> float:
+    """Return the limit of values at n, 2n, 4n, ... with an error in powers of 1/n."""
+    for k in range(1, len(values)):
+        values = [(2**k * b - a) / (2**k - 1) for a, b in pairwise(values)]
+    return values[0]
+
+
+@pytest.mark.parametrize(("dim", "bias"), [(1, 0.5), (2, 1.0), (3, -0.4), (2, 4.0)])
+def test_student_drift_with_a_bias_is_scipys_f_law(dim: int, bias: float) -> None:
+    # ||e||^2 (1 + b) / d is F with d and 2 + 2b degrees of freedom.
+    law, x = stats.f(dim, 2 + 2 * bias), np.array([0.0, 0.3, 1.0, 20.0])
+    np.testing.assert_allclose(fidelity.student_drift_cdf(x, dim, bias), law.cdf(x**2 * (1 + bias) / dim), rtol=1e-11)
+    median = fidelity.student_drift_median(dim, bias)
+    assert median == pytest.approx(np.sqrt(law.ppf(0.5) * dim / (1 + bias)), rel=1e-10)
+    mean = law.expect(lambda f: np.sqrt(f * dim / (1 + bias)))
+    assert fidelity.student_drift_mean(dim, bias) == pytest.approx(mean, rel=1e-4 if bias < 0 else 1e-6)
+    assert fidelity.student_drift_mean(dim, -0.5) == np.inf
+
+
+def test_student_drift_on_the_line_is_students_t() -> None:
+    x = np.linspace(0.1, 5, 7)
+    for bias in (0.0, 1.0, -0.5):
+        t = stats.t(2 + 2 * bias, scale=(1 + bias) ** -0.5)
+        np.testing.assert_allclose(1 - fidelity.student_drift_cdf(x, 1, bias), 2 * t.sf(x), atol=1e-14)
+        assert fidelity.student_drift_median(1, bias) == pytest.approx(t.ppf(0.75), rel=1e-10)
+
+
+@pytest.mark.parametrize(("n", "bias"), [(2, 1.0), (5, 1.0), (10, 0.5), (40, 3.0), (5, 20.0)])
+def test_drift_law_with_a_bias_has_the_exact_moments(n: int, bias: float) -> None:
+    law = fidelity.drift_law(n, bias)
+    nu = n - 1
+    first = (nu + bias) / (n * bias)
+    assert law.weight.sum() == pytest.approx(1, abs=1e-12)
+    assert law.weight @ law.variance == pytest.approx(first, rel=1e-6)
+    assert fidelity.expected_squared_drift([[1.0]], n, 10**6, bias) == pytest.approx(first, rel=1e-9)
+    if (n, bias) == (2, 1.0):  # E V^2 = 2n - 1 for maximum likelihood
+        assert law.weight @ law.variance**2 == pytest.approx(3, rel=1e-6)
+    x = np.concatenate([[0.0], np.geomspace(1e-3, 1e4, 4000)])
+    mean = integrate.simpson(1 - law.cdf(x, 2), x=x)
+    assert law.mean(2) == pytest.approx(mean, rel=1e-3)
+
+
+@pytest.mark.parametrize(("n", "bias", "steps"), [(4, 1.0, 200), (3, 2.0, 150), (5, -0.5, 400)])
+def test_drift_law_with_a_bias_against_the_brute_force_sum(n: int, bias: float, steps: int) -> None:
+    draws = perpetuity(n, steps, 2500, seed=n, bias=bias)
+    law = fidelity.drift_law(n, bias)
+    assert law.bias == bias
+    assert stats.kstest(draws, law.scale_cdf).pvalue > 1e-9
+    assert stats.kstest(draws, fidelity.drift_law(n).scale_cdf).pvalue < 1e-9
+
+
+def test_drift_law_with_a_bias_against_simulated_refits() -> None:
+    n, runs = 4, 2000
+    length = np.linalg.norm(drift(np.full((60, runs), n), np.eye(2), seed=7, bias=1.0), axis=1)
+    assert stats.kstest(length, lambda x: fidelity.drift_law(n, 1.0).cdf(x, 2)).pvalue > 1e-9
+    assert stats.kstest(length, lambda x: fidelity.drift_law(n).cdf(x, 2)).pvalue < 1e-9
+
+
+def test_drift_law_with_an_inflated_covariance() -> None:
+    heavy = fidelity.drift_law(8, fidelity.tail_bias(8, 1.0) - 1e-6)
+    assert heavy.mean(1) == np.inf
+    # Just above, the mean is finite but far beyond the last node of an ordinary quadrature.
+    law = fidelity.drift_law(8, fidelity.tail_bias(8, 1.2))
+    assert np.isfinite(law.mean(1))
+    v = np.exp([8.0, 12.0])
+    survival = 1 - law.scale_cdf(v)
+    assert np.log(survival[0] / survival[1]) / 4 == pytest.approx(0.6, rel=1e-4)
+    direct = law.weight @ np.sqrt(law.variance)
+    assert law.mean(1) > np.sqrt(2 / np.pi) * direct
+    # Solved by the median too: far out for a heavy tail.
+    far = fidelity.drift_law(30, fidelity.tail_bias(30, 0.2))
+    assert far.median(1) > 4 * fidelity.student_drift_median(1)
+    assert far.cdf(far.median(1), 1) == pytest.approx(0.5, abs=1e-9)
+
+
+def _power_times(density: Callable[[float], float], scale: float, power: float) -> Callable[[float], float]:
+    return lambda y: density(y) * (y / scale) ** power
+
+
+@pytest.mark.parametrize("n", [2, 5, 30, 60])
+def test_tail_bias_and_tail_index(n: int) -> None:
+    nu = n - 1
+    assert fidelity.tail_bias(n, 2) == pytest.approx(0, abs=1e-12)
+    assert fidelity.tail_bias(n, 4) == pytest.approx(np.sqrt(nu * (nu + 2)) - nu, rel=1e-12)
+    assert fidelity.tail_index(n) == pytest.approx(2, rel=1e-11)
+    assert 4 < fidelity.tail_index(n, 1.0) < 5
+    for bias in (-0.4, 0.3, 7.0):
+        k = fidelity.tail_index(n, bias)
+        assert fidelity.tail_bias(n, k) == pytest.approx(bias, rel=1e-10)
+        density = stats.chi2(nu).pdf
+        moment = integrate.quad(_power_times(density, nu + bias, k / 2), 0, np.inf, limit=200)[0]
+        assert moment == pytest.approx(1, rel=1e-6)
+    # k = 0: E ln Y = 0 there; and the series for small k meets the quotient.
+    log_mean = special.digamma(nu / 2) + np.log(2)
+    assert fidelity.tail_bias(n, 0) == pytest.approx(np.exp(log_mean) - nu, rel=1e-12)
+    assert fidelity.tail_bias(n, 0.99e-4) == pytest.approx(fidelity.tail_bias(n, 1.01e-4), abs=3e-5)
+    assert fidelity.tail_bias(n, 0.99e-4) < fidelity.tail_bias(n, 1.01e-4)
+    assert fidelity.tail_index(10**6, 0.7) == pytest.approx(3.4, rel=1e-5)
+
+
+def test_tail_constant_for_random_counts() -> None:
+    counts, weight = np.arange(2, 13), stats.binom(12, 0.25).pmf(np.arange(2, 13))
+    entropy = [special.digamma((n + 1) / 2) - np.log((n - 1) / 2) for n in counts]
+    expected = (weight / counts).sum() / (weight @ entropy)
+    assert fidelity.tail_constant(stats.binom(12, 0.25)) == pytest.approx(expected, rel=1e-6)
+    assert fidelity.tail_constant(stats.randint(5, 6)) == pytest.approx(fidelity.tail_constant(5), rel=1e-14)
+    n = 1000
+    assert fidelity.tail_constant(n) == pytest.approx(1 - 2 / (3 * n) + 1 / (9 * n**2), abs=1e-9)
+
+
+def test_moment_correction_is_the_stated_covariance() -> None:
+    assert fidelity.moment_correction(0.5) == pytest.approx(-7 / 24, rel=1e-14)
+    for bias in (0.5, 1.0, 3.0):  # E V = (n - 1 + b) / (n b), exactly
+        assert fidelity.moment_correction(1.0, bias) == pytest.approx(bias - 1, abs=1e-13)
+    for s, b in ((0.5, 0.0), (-1.5, 0.0), (0.5, 1.0), (1.2, 0.6), (0.3, -0.4)):
+        # Means under Gamma(1 + b), by a sum over ln x, where both ends are tame.
+        x = np.exp(np.arange(-150, 8, 0.01))
+        density = stats.gamma(1 + b).pdf(x) * x
+        density /= density.sum()
+        excess = (1 - 5 * b / 6) * x - x**2 / 6 + b * (b + 2) / 6 * np.log(x)
+        expected = (density * x**-s) @ excess / (density @ x**-s) - density @ excess
+        assert fidelity.moment_correction(s, b) == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize(("power", "bias"), [(0.5, 0.0), (-1.0, 0.0), (-0.5, 1.0), (-1.0, -0.25)])
+def test_moment_correction_against_the_exact_laws(power: float, bias: float) -> None:
+    limit = special.gamma(1 + bias - power) / special.gamma(1 + bias)
+    laws = [fidelity.drift_law(n, bias) for n in (20, 40, 80, 160)]
+    seen = richardson([float(law.samples * (law.weight @ law.variance**power / limit - 1)) for law in laws])
+    assert seen == pytest.approx(fidelity.moment_correction(power, bias), abs=1e-5)
+
+
+@pytest.mark.parametrize("dim", [1, 2, 5])
+def test_quantile_correction_against_the_exact_laws(dim: int) -> None:
+    limit = fidelity.student_drift_median(dim)
+    laws = [fidelity.drift_law(n) for n in (20, 40, 80, 160)]
+    seen = richardson([law.samples * (law.median(dim) / limit - 1) for law in laws])
+    assert seen == pytest.approx(fidelity.quantile_correction(0.5, dim), abs=2e-6)
+    x = np.sqrt(stats.f(dim, 2).ppf(0.9) * dim)
+    law = fidelity.drift_law(320)
+    moved = x * (1 + fidelity.quantile_correction(0.9, dim) / 320)
+    assert law.cdf(moved, dim) == pytest.approx(0.9, abs=1e-5)
+    assert abs(law.cdf(x, dim) - 0.9) > 1e-4
+
+
+def test_quantile_correction_digits() -> None:
+    assert fidelity.quantile_correction(0.5, 1) == pytest.approx(-23 / 96, rel=1e-14)
+    assert fidelity.quantile_correction(0.5, 2) == pytest.approx(-1 / 4, rel=1e-14)
+    np.testing.assert_allclose(fidelity.quantile_correction([[1 - 1e-9]], 3), [[-1 / 3]], atol=1e-8)
+    assert fidelity.quantile_correction([], 3).shape == (0,)
+
+
+def test_expected_squared_drift_with_a_bias() -> None:
+    cov, n, t, runs, bias = np.array([[1.0, 0.2], [0.2, 0.5]]), 6, 3, 20_000, 1.0
+    square = np.sum(drift(np.full((t, runs), n), cov, seed=8, bias=bias) ** 2, axis=1)
+    error = square.std() / np.sqrt(runs)
+    assert abs(square.mean() - fidelity.expected_squared_drift(cov, n, t, bias)) < SIX * error
+    assert abs(square.mean() - fidelity.expected_squared_drift(cov, n, t)) > SIX * error
+    assert fidelity.expected_squared_drift(cov, n, 2, bias) == pytest.approx(1.5 * (1 / 6 + 5 / 36), rel=1e-13)
+    assert fidelity.expected_squared_drift(cov, n, 2, -1.0) == pytest.approx(1.5 / 6 * (1 + 5 / 4), rel=1e-13)
+
+
+def test_bad_bias_index_power_and_probability() -> None:
+    for with_bias in (
+        lambda b: fidelity.student_drift_mean(2, b),
+        lambda b: fidelity.student_drift_median(2, b),
+        lambda b: fidelity.student_drift_cdf(1.0, 2, b),
+        lambda b: fidelity.moment_correction(-2.0, b),
+    ):
+        with pytest.raises(ValueError, match=r"bias must lie in \(-1, inf\), got -1"):
+            with_bias(-1.0)
+        with pytest.raises(TypeError, match="bias must be a number"):
+            with_bias("1")
+    with pytest.raises(ValueError, match=r"bias must lie in \(-4, inf\), got -4"):
+        fidelity.expected_squared_drift(np.eye(2), 5, 1, -4)
+    with pytest.raises(ValueError, match=r"bias must be above -0\.94759 for 5 samples, .* got -0\.95"):
+        fidelity.tail_index(5, -0.95)
+    with pytest.raises(ValueError, match=r"bias must be at least -0\.8\d+ for 5 samples, got -0\.9"):
+        fidelity.drift_law(5, -0.9)
+    with pytest.raises(TypeError, match="bias must be a number"):
+        fidelity.drift_law(5, None)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"index must lie in \[0, inf\), got -1"):
+        fidelity.tail_bias(5, -1)
+    with pytest.raises(ValueError, match="samples must be an integer >= 2, got 1"):
+        fidelity.tail_bias(1, 1)
+    with pytest.raises(ValueError, match="samples must be an integer >= 2, got 1"):
+        fidelity.tail_index(1)
+    with pytest.raises(ValueError, match=r"power must lie in \(-inf, 1\), got 1"):
+        fidelity.moment_correction(1.0)
+    for prob in (0.0, 1.0, [0.5, 2.0]):
+        with pytest.raises(ValueError, match=r"prob must hold numbers in \(0, 1\)"):
+            fidelity.quantile_correction(prob, 2)
+    with pytest.raises(ValueError, match="dim must be an integer >= 1, got 0"):
+        fidelity.quantile_correction(0.5, 0)
+    with pytest.raises(ValueError, match="samples must allow a refit"):
+        fidelity.tail_constant(stats.bernoulli(0.5))
+    with pytest.raises(ValueError, match="samples must have a law on integers >= 0"):
+        fidelity.tail_constant(stats.randint(-1, 4))
 
 
 def test_bad_input() -> None:
