@@ -235,9 +235,9 @@ def rate_ratio_ceiling(dim: int, rate: str = "first step") -> float:
 def largest_rate_ratio(n_texts: int, image_samples: int, dim: int, rate: str = "first step") -> LargestRatio:
     """Return the largest ratio of the exact rates over all text models of K texts.
 
-    Beyond the paper, against the divergence in Theorem 5.2. An exact rate falls and then rises as p grows, so a
-    ratio above 1 is largest, for a given rarest mass, with one dominant text and the others equal; the rarest mass
-    is then searched on a grid of 2 % steps from 0.01 / N up and refined. (Below it the rarest text is frozen:
+    Beyond the paper, against the divergence in Theorem 5.2. An exact rate falls and then rises as p grows (Law 4.1),
+    so a ratio above 1 is largest, for a given rarest mass, with one dominant text and the others equal; the rarest
+    mass is then searched on a grid of 2 % steps from 0.01 / N up and refined. (Below it the rarest text is frozen:
     its rate differs from 1 by less than 1e-4 / 2.)
 
     Parameters
