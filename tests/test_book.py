@@ -242,6 +242,17 @@ def test_the_map_draws_every_need_once() -> None:
     assert chart.svg(chapters).count("<a ") == len(chapters)
 
 
+def test_the_table_of_laws_says_where_each_is_proved_and_tested() -> None:
+    laws = tuple(result for result in RESULTS if not result.source)
+    lines = load("book/_ext/results.py").laws_markdown(laws, {law.chapter for law in laws})
+    table = "\n".join(lines)
+    assert table.count("* - ") == 1 + len(laws) > 30
+    for law in laws:
+        assert f"* - {law.title}.\n  - {{prf:ref}}`{law.label} <{law.anchor}>`\n  - " in table
+        assert all(test.partition("::")[0].removeprefix("tests/") in table for test in law.tests)
+    assert len({law.chapter for law in laws}) == 7
+
+
 def test_every_row_of_the_ledger_has_a_number_and_a_link() -> None:
     ledger = (ROOT / "book/ledger.md").read_text(encoding="utf-8")
     rows = [row for table in ledger.split(":::{list-table}")[1:] for row in table.split("\n* - ")[2:]]

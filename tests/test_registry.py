@@ -52,6 +52,10 @@ def test_tests_exist(result: Result) -> None:
 
 @by_label
 def test_source_is_in_the_bibliography(result: Result) -> None:
+    if not result.source:  # a law of this book
+        assert result.label.startswith("Law ")
+        assert result.anchor == result.label.lower().replace(" ", "-").replace(".", "-")
+        return
     assert f"{{{result.source}," in (ROOT / "book/references.bib").read_text(encoding="utf-8")
 
 

@@ -24,6 +24,7 @@ ROOM = 34  # above a frame, with its title in it
 FRAMES = {
     "experiments": "Experiments (section 8, Appendix C, real pictures)",
     "networks": "A network of models (the second paper)",
+    "laws": "Beyond the papers: exact laws",
     "speed": "Speed and scale",
     "tools": "Tools (the paper’s Appendix A)",
 }

@@ -1,4 +1,7 @@
-"""``{results-table}``: the list of every result with its functions, chapter and tests, read from ``coevo.registry``."""
+"""Every result with its functions, its proof and its tests, read from ``coevo.registry``.
+
+``{results-table}`` lists what the papers state, ``{laws-table}`` the book's own laws.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from sphinx.util.docutils import SphinxDirective
 
 import coevo.registry
 
-PAGE = "book/results"
+PAGES = ("book/results", "book/laws")
 
 
 def linked(names: tuple[str, ...]) -> str:
@@ -37,26 +40,56 @@ def results_markdown(results: tuple[coevo.registry.Result, ...], pages: set[str]
     return lines
 
 
+def worded(tests: tuple[str, ...]) -> str:
+    """Return tests as words, which break into lines, and their files."""
+    by_file: dict[str, list[str]] = {}
+    for file, _, name in (test.removeprefix("tests/").partition("::") for test in tests):
+        by_file.setdefault(file, []).append(name.removeprefix("test_").replace("_", " "))
+    return "; ".join(f"{', '.join(names)} (`{file}`)" for file, names in by_file.items())
+
+
+def laws_markdown(results: tuple[coevo.registry.Result, ...], pages: set[str]) -> list[str]:
+    """Return a table in MyST: claim, where proved, where tested."""
+    lines = [":::{list-table}", ":header-rows: 1", ":widths: 44 14 42", ":class: coevo-laws", ""]
+    rows = [("Claim", "Proved", "Tested by its verdicts, and by")]
+    for result in results:
+        box = f"{{prf:ref}}`{result.label} <{result.anchor}>`" if result.chapter in pages else result.label
+        rows.append((f"{result.title}.", box, worded(result.tests)))
+    for row in rows:
+        lines += [f"{mark} - {cell}" for mark, cell in zip("*  ", row, strict=True)]
+    return [*lines, ":::"]
+
+
 class ResultsTable(SphinxDirective):
-    """The directive; it takes no arguments."""
+    """The list of the papers' results; it takes no arguments."""
+
+    own = False
 
     def run(self) -> list[nodes.Node]:
         """Parse the generated source where the directive stands."""
         box = nodes.container()
-        lines = results_markdown(coevo.registry.RESULTS, self.env.found_docs)
+        chosen = tuple(result for result in coevo.registry.RESULTS if self.own == (not result.source))
+        lines = (laws_markdown if self.own else results_markdown)(chosen, self.env.found_docs)
         self.state.nested_parse(StringList(lines, source=coevo.registry.__file__), 0, box)
         return box.children
+
+
+class LawsTable(ResultsTable):
+    """The table of the book's own laws."""
+
+    own = True
 
 
 def always_outdated(
     app: Sphinx, env: BuildEnvironment, added: set[str], changed: set[str], removed: set[str]
 ) -> list[str]:
-    """Read the page anew in every build: its text depends on Python code, not on its source file."""
-    return [PAGE] if PAGE in env.found_docs else []
+    """Read the pages anew in every build: their text depends on Python code, not on their source files."""
+    return [page for page in PAGES if page in env.found_docs]
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
-    """Register the directive."""
+    """Register the directives."""
     app.add_directive("results-table", ResultsTable)
+    app.add_directive("laws-table", LawsTable)
     app.connect("env-get-outdated", always_outdated)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
