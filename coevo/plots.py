@@ -39,6 +39,7 @@ __all__ = [
     "Role",
     "Side",
     "bound",
+    "comparison",
     "decay_axes",
     "drawable",
     "exact",
@@ -345,6 +346,37 @@ def exact(
     """
     x, y = _pair("t", t, "values", values)
     _curve(ax, x, y, label, _ink("exact", colour), at, side, linewidth=1.3, zorder=5)
+
+
+def comparison(
+    ax: Axes,
+    t: ArrayLike,
+    values: ArrayLike,
+    label: str,
+    *,
+    at: float | None = None,
+    side: Side = "above",
+    colour: str | None = None,
+) -> None:
+    """Draw an approximation, or whatever a curve is compared with, dotted.
+
+    Parameters
+    ----------
+    ax : where to draw
+    t : (T,) finite places
+    values : (T,) the values there; NaN or infinite where there is none
+    label : its name
+    at : in [0, 1], where along the line the label stands; None: the label waits for `key`
+    side : of the line on which that label stands, "above" or "below"
+    colour : instead of the colour of bounds
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of the wrong kind or out of its range, or arrays do not fit.
+    """
+    x, y = _pair("t", t, "values", values)
+    _curve(ax, x, y, label, _ink("bound", colour), at, side, linewidth=1.7, linestyle=":", zorder=6)
 
 
 def write(ax: Axes, x: float, y: float, text: str, *, colour: str = "#1A1A1A", **place: Any) -> None:

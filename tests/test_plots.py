@@ -215,7 +215,7 @@ def test_label_of_a_line_that_is_nowhere_defined_is_left_out(ax: Axes) -> None:
     assert "nan nan" in text_of(ax)
 
 
-@pytest.mark.parametrize("draw", [plots.bound, plots.exact])
+@pytest.mark.parametrize("draw", [plots.bound, plots.exact, plots.comparison])
 def test_laws_have_a_halo_on_a_heat_map_only(ax: Axes, draw: Callable[..., None]) -> None:
     draw(ax, T, T, "plain", at=None)
     plots.heat(ax, T, T, np.ones((5, 5)), label="probability")
