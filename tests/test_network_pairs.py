@@ -1,5 +1,8 @@
 """The simulator of networks of pairs: against Algorithm 1, exact laws, and literal loops."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -24,16 +27,16 @@ MEAN = np.array([[[0.0, 0.0], [1.5, 0.0]]] * 2)
 COV = np.tile(np.eye(2), (2, 2, 1, 1))
 
 
-def network(**changes):
-    given = {"coupling": complete(2, 0.4), "p": P, "mean": MEAN, "cov": COV, "text_samples": 20}
+def network(**changes: Any) -> PairNetwork:
+    given: dict[str, Any] = {"coupling": complete(2, 0.4), "p": P, "mean": MEAN, "cov": COV, "text_samples": 20}
     return PairNetwork(**(given | changes))
 
 
-def equal(values, bound):
+def equal(values: Any, bound: float) -> None:
     assert evidence.check_equal("quantity", bound=bound, **evidence.summary(values)).passed
 
 
-def test_graphs():
+def test_graphs() -> None:
     assert complete(4, 0.4)[0] == pytest.approx([0.7, 0.1, 0.1, 0.1])
     assert ring(4, 0.4)[0] == pytest.approx([0.6, 0.2, 0, 0.2])
     assert star(3, 0.4).tolist() == [[0.6, 0.2, 0.2], [0.4, 0.6, 0], [0.4, 0, 0.6]]
@@ -46,7 +49,7 @@ def test_graphs():
         assert matrix.sum(axis=1) == pytest.approx(np.ones(len(matrix)))
 
 
-def test_true_labels_have_the_exact_moments():
+def test_true_labels_have_the_exact_moments() -> None:
     coupling = np.array([[0.9, 0.1], [0.5, 0.5]])
     path = simulate_pairs(network(coupling=coupling), 12, 4000, rng=1, every=3)
     assert path.times.tolist() == [0, 3, 6, 9, 12]
@@ -61,14 +64,14 @@ def test_true_labels_have_the_exact_moments():
 
 
 @pytest.mark.parametrize("labels", ["own", "honest"])
-def test_uncoupled_pairs_are_algorithm_1(labels):
+def test_uncoupled_pairs_are_algorithm_1(labels: str) -> None:
     path = simulate_pairs(network(coupling=np.eye(2), labels=labels), 1, 3000, rng=2)
     for i in range(2):
         exact = expected_text_diversity(P[i], MEAN[0], COV[0], 20)
         equal(1 - (path.p[:, 1, i] ** 2).sum(axis=-1), exact)
 
 
-def test_a_step_of_both_updates_is_algorithm_1():
+def test_a_step_of_both_updates_is_algorithm_1() -> None:
     path = simulate_pairs(
         network(coupling=np.eye(2), labels="own", image_samples=150, image_updates=2, text_updates=1), 3, 1500, rng=3
     )
@@ -83,7 +86,7 @@ def test_a_step_of_both_updates_is_algorithm_1():
         assert abs(one.mean() - other.mean()) < 6 * error
 
 
-def test_honest_labels_keep_the_mean_and_the_floor():
+def test_honest_labels_keep_the_mean_and_the_floor() -> None:
     shifted = MEAN + np.array([[[0.0, 0.5]], [[0.0, 0.0]]])  # the pairs' image models differ
     path = simulate_pairs(network(mean=shifted, labels="honest"), 6, 2000, rng=5)
     exact = pairs.text_moments(complete(2, 0.4), 20, range(7), P)
@@ -93,9 +96,10 @@ def test_honest_labels_keep_the_mean_and_the_floor():
         assert diversity[:, i].mean() > exact.diversity[6, i] + 3 * diversity[:, i].std() / np.sqrt(2000)
 
 
-def test_images_have_the_exact_moments():
+def test_images_have_the_exact_moments() -> None:
     mean, cov = np.array([[[0.0]], [[2.0]], [[1.0]]]), np.ones((3, 1, 1, 1))
-    frozen = {"p": np.ones((3, 1)), "mean": mean, "cov": cov, "text_samples": 1, "text_updates": 0, "image_updates": 1}
+    frozen: dict[str, Any] = {"p": np.ones((3, 1)), "mean": mean, "cov": cov, "text_samples": 1}
+    frozen |= {"text_updates": 0, "image_updates": 1}
     for divisor in (1.0, 0.0):
         coupling = star(3, 0.5)
         net = PairNetwork(coupling=coupling, image_samples=12, divisor=divisor, **frozen)
@@ -107,13 +111,13 @@ def test_images_have_the_exact_moments():
         assert (path.p == 1).all()
 
 
-def test_rare_texts_keep_their_image_models():
+def test_rare_texts_keep_their_image_models() -> None:
     path = simulate_pairs(network(p=[[1.0, 0.0], [1.0, 0.0]], image_samples=5, image_updates=1), 2, 10, rng=7)
     assert (path.mean[:, :, :, 1] == MEAN[:, 1]).all()
     assert (path.mean[:, 1, :, 0] != MEAN[:, 0]).any()
 
 
-def test_roots_and_densities():
+def test_roots_and_densities() -> None:
     rng = np.random.default_rng(8)
     factor = rng.standard_normal((50, 3, 3))
     cov = factor @ np.swapaxes(factor, -1, -2)
@@ -129,7 +133,7 @@ def test_roots_and_densities():
     assert got == pytest.approx(expected, rel=1e-7)
 
 
-def test_singular_image_models_have_no_posterior():
+def test_singular_image_models_have_no_posterior() -> None:
     with pytest.raises(ValueError, match='labels must be "true"'):
         simulate_pairs(network(labels="own", image_samples=2, image_updates=1), 30, 20, rng=9)
 
@@ -149,7 +153,7 @@ def test_singular_image_models_have_no_posterior():
         ({"divisor": 2.0}, "divisor must lie"),
     ],
 )
-def test_bad_network(change, message):
+def test_bad_network(change: dict[str, Any], message: str) -> None:
     with pytest.raises((TypeError, ValueError), match=message):
         network(**change)
 
@@ -157,7 +161,7 @@ def test_bad_network(change, message):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: simulate_pairs("net", 1, 1, rng=0), "network must be"),
+        (lambda: simulate_pairs("net", 1, 1, rng=0), "network must be"),  # type: ignore[arg-type]
         (lambda: simulate_pairs(network(), -1, 1, rng=0), "steps must be"),
         (lambda: simulate_pairs(network(), 1, 0, rng=0), "runs must be"),
         (lambda: simulate_pairs(network(), 1, 1, rng=0, every=0), "every must be"),
@@ -170,6 +174,6 @@ def test_bad_network(change, message):
         (lambda: cliques(4, 0.5, 0.6), "bridge must lie"),
     ],
 )
-def test_bad_input(call, message):
+def test_bad_input(call: Callable[[], object], message: str) -> None:
     with pytest.raises((TypeError, ValueError), match=message):
         call()

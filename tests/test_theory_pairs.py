@@ -1,11 +1,13 @@
 """Networks of pairs: recursions against enumeration and literal loops, factors against powers and closed forms."""
 
 import itertools
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 from scipy import stats
 
+from coevo._validation import Array
 from coevo.theory import pairs
 from coevo.theory.fidelity import expected_squared_drift
 from coevo.theory.text import text_diversity_floor
@@ -14,20 +16,22 @@ from coevo.theory.user_moments import moments as user_moments
 RNG = np.random.default_rng(0)
 
 
-def random_coupling(n, rng=RNG):
-    return rng.dirichlet(np.ones(n), n)
+def random_coupling(n: int) -> Array:
+    return RNG.dirichlet(np.ones(n), n)
 
 
-def complete(n, share):
-    return (1 - share) * np.eye(n) + share / n
+def complete(n: int, share: float) -> Array:
+    matrix: Array = (1 - share) * np.eye(n) + share / n
+    return matrix
 
 
-def ring(n, share):
+def ring(n: int, share: float) -> Array:
     one = np.roll(np.eye(n), 1, axis=1)
-    return (1 - share) * np.eye(n) + share / 2 * (one + one.T)
+    matrix: Array = (1 - share) * np.eye(n) + share / 2 * (one + one.T)
+    return matrix
 
 
-def transitions(coupling, samples):
+def transitions(coupling: Array, samples: tuple[int, int]) -> Array:
     """Chances to go from the counts (x, y) of text 0 in two pairs to all others, by enumeration."""
     sizes = [m + 1 for m in samples]
     matrix = np.empty((*sizes, *sizes))
@@ -39,7 +43,7 @@ def transitions(coupling, samples):
 
 
 @pytest.mark.parametrize("samples", [(5, 5), (4, 6)])
-def test_text_moments_against_enumeration(samples):
+def test_text_moments_against_enumeration(samples: tuple[int, int]) -> None:
     coupling = np.array([[0.7, 0.3], [0.1, 0.9]])
     law = np.zeros((samples[0] + 1, samples[1] + 1))
     law[1, 3] = 1.0
@@ -59,7 +63,7 @@ def test_text_moments_against_enumeration(samples):
     assert law[0, -1] + law[-1, 0] == pytest.approx(0, abs=1e-8)
 
 
-def test_text_moments_against_msprime():
+def test_text_moments_against_msprime() -> None:
     # Two gene copies from two places, with the coupling as migration matrix: no common ancestor for t generations.
     msprime = pytest.importorskip("msprime")
     coupling, m = np.array([[0.9, 0.1, 0.0], [0.3, 0.6, 0.1], [0.0, 0.5, 0.5]]), 10
@@ -77,7 +81,7 @@ def test_text_moments_against_msprime():
         assert (ancestor > t).mean() == pytest.approx(chance, abs=6 * np.sqrt(chance * (1 - chance) / 2000))
 
 
-def test_text_moments_of_uncoupled_and_of_mixed_pairs():
+def test_text_moments_of_uncoupled_and_of_mixed_pairs() -> None:
     p = RNG.dirichlet(np.ones(4), 3)
     alone = pairs.text_moments(np.eye(3), 20, [0, 1, 50], p)
     for i in range(3):
@@ -87,7 +91,7 @@ def test_text_moments_of_uncoupled_and_of_mixed_pairs():
     assert mixed.mean_diversity == pytest.approx(text_diversity_floor(1 - p[0] @ p[0], 60, [0, 1, 50]))
 
 
-def test_identities_of_the_recursion():
+def test_identities_of_the_recursion() -> None:
     coupling, p = random_coupling(5), RNG.dirichlet(np.ones(3), 5)
     law, m = pairs.stationary_law(coupling), 7
     path = pairs.text_moments(coupling, m, range(30), p)
@@ -98,7 +102,7 @@ def test_identities_of_the_recursion():
     assert np.linalg.matrix_power(coupling, 500)[2] == pytest.approx(law, abs=1e-12)
 
 
-def test_stationary_law():
+def test_stationary_law() -> None:
     assert pairs.stationary_law([[1.0, 0.0], [0.3, 0.7]]) == pytest.approx([1, 0])
     assert pairs.stationary_law([[0.8, 0.2], [0.6, 0.4]]) == pytest.approx([0.75, 0.25])
     for bad in (np.eye(2), [[0.0, 1.0], [1.0, 0.0]], [[1.0, 0, 0], [0, 1.0, 0], [0.3, 0.3, 0.4]]):
@@ -110,7 +114,7 @@ def test_stationary_law():
 
 
 @pytest.mark.parametrize("m", [2, 10, 1000])
-def test_leading_factor(m):
+def test_leading_factor(m: int) -> None:
     coupling = random_coupling(4)
     factor = pairs.leading_factor(coupling, m)
     j = np.ones((4, 4))  # power iteration, literally
@@ -127,7 +131,7 @@ def test_leading_factor(m):
 
 
 @pytest.mark.parametrize(("n", "share", "m"), [(2, 0.1, 2), (3, 0.5, 10), (6, 1.0, 7), (6, 0.01, 100)])
-def test_islands(n, share, m):
+def test_islands(n: int, share: float, m: int) -> None:
     coupling, c = complete(n, share), (1 - share) ** 2
     factors = pairs.island_factors(n, m, c)
     assert factors.leading == pytest.approx(pairs.leading_factor(coupling, m), abs=1e-12)
@@ -143,7 +147,7 @@ def test_islands(n, share, m):
     assert pairs.ring_factor(coupling[0], m) == pytest.approx(factors.leading, abs=1e-12)
 
 
-def test_wrights_formula_is_the_limit():
+def test_wrights_formula_is_the_limit() -> None:
     m = 10**7
     for w in (0.2, 1.0, 5.0):
         for n in (2, 4):
@@ -153,7 +157,7 @@ def test_wrights_formula_is_the_limit():
     assert pairs.island_disagreement(3, 10, 1.0) == 1.0
 
 
-def test_bounds_and_rings():
+def test_bounds_and_rings() -> None:
     for n, share, m in ((5, 0.3, 4), (8, 0.9, 50), (9, 0.02, 3)):
         coupling = ring(n, share)
         factor = pairs.leading_factor(coupling, m)
@@ -171,7 +175,7 @@ def test_bounds_and_rings():
         assert low - 1e-12 <= pairs.leading_factor(mixture, 5) <= high + 1e-12
 
 
-def test_bounds_of_any_network():
+def test_bounds_of_any_network() -> None:
     for _ in range(40):
         coupling, m = random_coupling(int(RNG.integers(2, 7))), int(RNG.integers(2, 30))
         low, high = pairs.factor_bounds(coupling, m)
@@ -179,7 +183,7 @@ def test_bounds_of_any_network():
 
 
 @pytest.mark.parametrize("share", [0.0, 0.03, 0.5, 0.8, 1.0])
-def test_two_pairs(share):
+def test_two_pairs(share: float) -> None:
     p, t = [[0.9, 0.1, 0.0], [0.2, 0.3, 0.5]], [0, 1, 2, 7, 60]
     recursion = pairs.text_moments([[1 - share, share], [share, 1 - share]], 8, t, p)
     closed = pairs.two_pairs(share, 8, t, p)
@@ -187,7 +191,7 @@ def test_two_pairs(share):
     assert closed.times.tolist() == t
 
 
-def test_image_moments_against_literal_expectation():
+def test_image_moments_against_literal_expectation() -> None:
     # One step from given means: exact moments of the pooled sample by summing over all sources of N = 3 images.
     coupling, mean = np.array([[0.6, 0.4], [0.25, 0.75]]), np.array([[0.0], [2.0]])
     cov = np.array([[[1.0]], [[0.5]]])
@@ -206,7 +210,7 @@ def test_image_moments_against_literal_expectation():
     assert got.products[1, 0, 1] == pytest.approx(moved[0] * moved[1])
 
 
-def test_fixed_sources_against_user_content():
+def test_fixed_sources_against_user_content() -> None:
     # A pair that takes m of s images from a pair that never moves is Theorem 6.3 with user images.
     n, m = 6, 4
     frozen = pairs.image_moments(
@@ -221,7 +225,7 @@ def test_fixed_sources_against_user_content():
     assert shifted.products[0, 0, 0] == pytest.approx(exact.error.item())
 
 
-def test_image_moments_of_one_pair():
+def test_image_moments_of_one_pair() -> None:
     cov = np.diag([2.0, 1.0])
     got = pairs.image_moments([[1.0]], 5, [0, 3, 9], [[0.0, 0.0]], [cov])
     assert got.variance[:, 0] == pytest.approx([3, 3, 3])
@@ -231,7 +235,7 @@ def test_image_moments_of_one_pair():
     assert got.spread == pytest.approx([0, 0, 0])
 
 
-def test_images_fitted_by_maximum_likelihood_are_texts():
+def test_images_fitted_by_maximum_likelihood_are_texts() -> None:
     # Half the mean squared distance of two draws obeys the recursion of the texts, for any coupling.
     coupling, mean = random_coupling(4), RNG.standard_normal((4, 2))
     cov = np.array([np.eye(2) * v for v in (0.5, 1.0, 2.0, 0.1)])
@@ -245,7 +249,7 @@ def test_images_fitted_by_maximum_likelihood_are_texts():
         assert new == pytest.approx(step)
 
 
-def test_random_counts():
+def test_random_counts() -> None:
     law = stats.binom(6, 0.4)
     args = [[0.8, 0.2], [0.5, 0.5]], [[0.0], [1.0]], [[[1.0]], [[2.0]]]
     one = pairs.image_moments(args[0], law, [1], *args[1:])
@@ -260,7 +264,7 @@ def test_random_counts():
 
 
 @pytest.mark.parametrize(("n", "share", "size", "divisor"), [(2, 0.3, 5, 1.0), (4, 1.0, 20, 0.0), (5, 0.05, 8, 0.5)])
-def test_image_factors(n, share, size, divisor):
+def test_image_factors(n: int, share: float, size: int, divisor: float) -> None:
     start = np.zeros((n, 1)), np.ones((n, 1, 1))
     late = pairs.image_moments(complete(n, share), size, [600, 601], *start, divisor=divisor)
     factors = pairs.image_factors(n, size, (1 - share) ** 2, divisor)
@@ -273,17 +277,17 @@ def test_image_factors(n, share, size, divisor):
         assert factors.leading * factors.other == pytest.approx(c)
 
 
-def test_growth_of_every_doubly_stochastic_network():
+def test_growth_of_every_doubly_stochastic_network() -> None:
     for _ in range(20):
         weights = RNG.dirichlet(np.ones(5))
         mixture = sum(w * np.eye(4)[RNG.permutation(4)] for w in weights)
         late = pairs.image_moments(mixture, 9, [800, 801], np.zeros((4, 1)), np.ones((4, 1, 1)))
         growth = late.variance[1].sum() / late.variance[0].sum()
-        second = np.linalg.norm(mixture - 1 / 4, 2) ** 2
+        second = float(np.linalg.norm(mixture - 1 / 4, 2) ** 2)
         assert pairs.image_factors(4, 9, min(second, 1.0)).leading - 1e-9 <= growth <= 1 + 3 / 36 + 1e-9
 
 
-def test_complete_mixing_of_images():
+def test_complete_mixing_of_images() -> None:
     n, size = 4, 20
     assert pairs.image_factors(n, size, 0.0, 0).leading == pytest.approx(1 - 1 / (n * size))
     assert pairs.image_factors(n, size, 0.0).leading == pytest.approx(1 + (n - 1) / (n * size))
@@ -332,6 +336,6 @@ MEAN, COV = [[0.0], [1.0]], [[[1.0]], [[1.0]]]
         (lambda: pairs.fair_divisor(2, 1), "image_samples must be"),
     ],
 )
-def test_bad_input(call, message):
+def test_bad_input(call: Callable[[], object], message: str) -> None:
     with pytest.raises((TypeError, ValueError), match=message):
         call()

@@ -464,8 +464,10 @@ class DriftLaw:
 
     def _mixture(self, dof: int, x: Array) -> Any:
         """Return E_V P(V chi2_dof <= x), a few points at a time: the nodes of V are many."""
+        seen = np.abs(self.weight) > 1e-19  # the others, some thousands, count for less than rounding
+        variance, weight = self.variance[seen], self.weight[seen]
         blocks = np.array_split(x.ravel(), x.size // 256 + 1)
-        value = np.concatenate([special.chdtr(dof, block[:, None] / self.variance) @ self.weight for block in blocks])
+        value = np.concatenate([special.chdtr(dof, block[:, None] / variance) @ weight for block in blocks])
         return float(value[0]) if x.ndim == 0 else value.reshape(x.shape)
 
 
