@@ -465,7 +465,6 @@ RESULTS: tuple[Result, ...] = (
             "coevo.theory.immigration.ewens_spectrum",
             "coevo.theory.immigration.burst_spectrum",
             "coevo.theory.immigration.mutant_partitions",
-            "coevo.theory.immigration.variability",
         ),
         chapter="notebooks/law-genetic-drift",
         anchor="law-1-3",

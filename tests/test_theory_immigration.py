@@ -64,7 +64,7 @@ def test_spectrum_and_partitions_against_simulation() -> None:
     for sizes, chance in law.items():
         assert abs((different == len(sizes)).mean() - chance) < SIX * np.sqrt(chance * (1 - chance) / runs)
     # Negative control: Ewens's formula is visibly another law here.
-    other = im.ewens_partitions(3, im.variability(m, alpha, eps))
+    other = im.ewens_partitions(3, 2 * m * alpha * eps)
     assert abs((different == 1).mean() - other[3,]) > SIX * 0.5 / np.sqrt(runs)
 
 
@@ -182,15 +182,14 @@ def test_burst_spectrum_is_near_the_exact_one() -> None:
     assert im.ewens_spectrum(0.01, theta) > 4 * exact[9]
 
 
-def test_variability_and_sizes() -> None:
-    assert im.variability(50, 0.2, 0.1) == pytest.approx(2.0)
+def test_partitions_and_sizes() -> None:
     partitions = im.ewens_partitions(6, 2.0)
     assert len(partitions) == 11
     assert partitions[6,] == pytest.approx(2 * factorial(5) / np.prod(np.arange(2.0, 8.0)))
 
 
 def test_bad_input() -> None:
-    for function, rest in ((im.variability, ()), (im.stationary_spectrum, ()), (im.sample_partitions, (3,))):
+    for function, rest in ((im.stationary_spectrum, ()), (im.sample_partitions, (3,))):
         for args, error, message in (
             ((0, 0.5, 0.5), ValueError, "text_samples must be an integer >= 1, got 0"),
             ((5, 0.0, 0.5), ValueError, r"injection_prob must lie in \(0, 1\], got 0"),

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from coevo import _validation as check
 from coevo._validation import Array
+from coevo.factors import factorise, invert, multiply
 
 __all__ = ["PairNetwork", "PairPath", "chain", "cliques", "complete", "ring", "simulate_pairs", "star"]
 
@@ -170,14 +171,13 @@ def ring(pairs: int, share: float) -> Array:
     return (1 - a) * np.eye(n) + a / 2 * (one + one.T)
 
 
-def star(pairs: int, share: float, hub_share: float | None = None) -> Array:
-    """Return the matrix of a hub, pair 0, and n - 1 leaves that take the share a of their data from it.
+def star(pairs: int, share: float) -> Array:
+    """Return the matrix of a hub, pair 0, and n - 1 leaves that take the share a of their data from each other.
 
     Parameters
     ----------
     pairs : int >= 2
-    share : float in [0, 1]
-    hub_share : float in [0, 1], what the hub takes from its leaves, all alike; `share` unless given
+    share : float in [0, 1]; the hub takes it from all leaves alike
 
     Returns
     -------
@@ -189,11 +189,10 @@ def star(pairs: int, share: float, hub_share: float | None = None) -> Array:
         If an argument has the wrong type or range.
     """
     n, a = _size(pairs, 2), check.probability("share", share)
-    b = a if hub_share is None else check.probability("hub_share", hub_share)
     matrix = (1 - a) * np.eye(n)
     matrix[1:, 0] = a
-    matrix[0] = b / (n - 1)
-    matrix[0, 0] = 1 - b
+    matrix[0] = a / (n - 1)
+    matrix[0, 0] = 1 - a
     return matrix
 
 
@@ -284,8 +283,9 @@ def _image_update(
         count = mine.sum(axis=2)
         centre = (mine * images).sum(axis=2) / np.maximum(count, 1)
         apart = mine * (images - centre[:, :, None])
-        scatter = np.einsum("rnmd,rnme->rnde", apart, apart) / np.maximum(count - network.divisor, 0.1)[..., None]
         enough = count >= 2
+        divisor = np.where(enough, count - network.divisor, 1.0)
+        scatter = np.einsum("rnmd,rnme->rnde", apart, apart) / divisor[..., None]
         new_mean[:, :, k] = np.where(enough, centre, mean[:, :, k])
         new_cov[:, :, k] = np.where(enough[..., None], scatter, cov[:, :, k])
     return new_mean, new_cov
@@ -301,35 +301,17 @@ def _draw(
     source = (uniform[..., None] >= edge[:, :, None, :-1]).sum(axis=-1)
     copy = np.arange(len(mean))[:, None, None]
     flat = mean.reshape(len(mean), n * k, -1)
-    factor = _roots(cov).reshape(*flat.shape, -1)
+    unit, log_scale = (part.reshape(len(mean), n * k, *part.shape[3:]) for part in factorise(cov))
     z = rng.standard_normal((runs, n, number, flat.shape[-1]))
-    images = flat[copy, source] + (factor[copy, source] * z[..., None, :]).sum(axis=-1)
+    images = flat[copy, source] + multiply(unit[copy, source], log_scale[copy, source], z)
     return images, source
-
-
-def _roots(cov: Array) -> Array:
-    """Lower triangular factors of positive semidefinite matrices (..., d, d); a lost direction gets a zero column."""
-    root = np.zeros_like(cov)
-    for j in range(cov.shape[-1]):
-        pivot = cov[..., j, j] - (root[..., j, :j] ** 2).sum(axis=-1)
-        root[..., j, j] = np.sqrt(np.maximum(pivot, 0.0))
-        scale = np.where(root[..., j, j] > 0, root[..., j, j], np.inf)
-        for i in range(j + 1, cov.shape[-1]):
-            root[..., i, j] = (cov[..., i, j] - (root[..., i, :j] * root[..., j, :j]).sum(axis=-1)) / scale
-    return root
 
 
 def _log_densities(images: Array, mean: Array, cov: Array) -> Array:
     """Log-densities (R, M, K), up to a constant, of images (R, M, d) under Gaussians (R or 1, K, d)."""
-    root = _roots(cov)
-    scale = np.einsum("rkii->rki", root)
-    if not scale.min() > 0:
+    unit, log_scale = factorise(cov)
+    if not np.isfinite(log_scale).all():
         raise ValueError('labels must be "true" where covariances are singular: posteriors need densities')
     apart = images[:, :, None] - mean[:, None]
-    density = np.zeros(apart.shape[:-1])
-    solved = np.empty_like(apart)
-    for j in range(apart.shape[-1]):
-        below = (root[:, None, :, j, :j] * solved[..., :j]).sum(axis=-1)
-        solved[..., j] = (apart[..., j] - below) / scale[:, None, :, j]
-        density -= solved[..., j] ** 2 / 2 + np.log(scale)[:, None, :, j]
-    return density
+    white = (invert(unit)[:, None] @ apart[..., None])[..., 0] * np.exp(-log_scale)[:, None]
+    return np.asarray(-(white**2).sum(axis=-1) / 2 - log_scale.sum(axis=-1)[:, None])

@@ -28,38 +28,12 @@ __all__ = [
     "mutant_partitions",
     "sample_partitions",
     "stationary_spectrum",
-    "variability",
 ]
 
 Partition = tuple[int, ...]
 
 # The genealogy of k draws goes through all partitions of k draws: 203 for six.
 _MOST_DRAWS = 6
-
-
-def variability(text_samples: int, injection_prob: float, injection_fraction: float) -> float:
-    """Return theta = 2 M alpha epsilon, the variability parameter of population genetics.
-
-    Beyond the paper; Law 1.3: two draws meet at the rate 1/M, each is new at the rate alpha epsilon.
-
-    Parameters
-    ----------
-    text_samples : int
-        M >= 1.
-    injection_prob, injection_fraction : float
-        alpha in (0, 1], epsilon in (0, 1).
-
-    Returns
-    -------
-    float
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument has the wrong type or range.
-    """
-    m, alpha, eps = _injection(text_samples, injection_prob, injection_fraction)
-    return 2 * m * alpha * eps
 
 
 def stationary_spectrum(
